@@ -1,0 +1,1 @@
+"""See and debug a computation graph while it learns."""

@@ -1,0 +1,1 @@
+"""The debugger: events, stepping, and the questions to ask of them."""

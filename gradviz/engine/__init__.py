@@ -1,0 +1,1 @@
+"""The autograd engine: recording on NumPy, and gradients."""

@@ -1,0 +1,134 @@
+"""Every error gradviz raises.
+
+GradvizError
+├── GradvizTypeError        (TypeError)     a value of the wrong kind
+├── GradvizValueError       (ValueError)    a value out of range
+│   ├── ShapeError                          shapes that do not fit together
+│   ├── GraphError                          a graph that breaks its own laws
+│   └── NonScalarError                      backward() without a gradient on an array
+├── StaleValueError         (RuntimeError)  a leaf was changed after it was used
+├── UnknownNameError        (KeyError)      no node, option or column of that name
+├── MissingExtraError       (ImportError)   an optional dependency is not installed
+├── LayoutError             (RuntimeError)  Graphviz failed
+│   └── LayoutTimeoutError  (TimeoutError)  Graphviz took too long and was stopped
+├── TraceError              (OSError)       a run directory that cannot be written or read
+│   └── TraceBusyError      (BlockingIOError)  another process writes there
+└── UsageError              (ValueError)    the command line was wrong
+
+Each error is also the built-in a caller would expect, says what was wrong in its first
+line and, where there is something to do, says it in a second line (``hint``).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GradvizError(Exception):
+    """Base of every error gradviz raises.
+
+    >>> raise GradvizError("the cup is empty", hint="fill it")
+    Traceback (most recent call last):
+        ...
+    gradviz.errors.GradvizError: the cup is empty
+      fill it
+    """
+
+    def __init__(self, message: str, *, hint: str = "", where: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.where = where
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.where:
+            lines.append(f"  at {self.where}")
+        if self.hint:
+            lines.append(f"  {self.hint}")
+        return "\n".join(lines)
+
+
+class GradvizTypeError(GradvizError, TypeError):
+    """A value of the wrong kind."""
+
+
+class GradvizValueError(GradvizError, ValueError):
+    """A value of the right kind that is out of range."""
+
+
+class ShapeError(GradvizValueError):
+    """Shapes that do not fit together."""
+
+
+class GraphError(GradvizValueError):
+    """A graph that breaks its own laws (order, single assignment, dangling ids)."""
+
+
+class NonScalarError(GradvizValueError):
+    """``backward()`` was called on an array without saying which gradient to start from."""
+
+
+class StaleValueError(GradvizError, RuntimeError):
+    """A leaf was changed after an operation had used it, so its gradient would be wrong."""
+
+
+class UnknownNameError(GradvizError, KeyError):
+    """There is nothing of that name.
+
+    >>> str(UnknownNameError.among("node", "wieght", ["weight", "bias"])).splitlines()
+    ["no node is named 'wieght'", '  did you mean weight?']
+    """
+
+    @classmethod
+    def among(cls, what: str, name: object, known: Iterable[str]) -> UnknownNameError:
+        """Build the error for ``name``, suggesting the closest of the ``known`` names."""
+        return cls(f"no {what} is named {str(name)[:200]!r}", hint=suggestion(str(name), known))
+
+
+class MissingExtraError(GradvizError, ImportError):
+    """An optional dependency is not installed.
+
+    >>> str(MissingExtraError.of("matplotlib", "plot")).splitlines()[1]
+    '  pip install "gradviz[plot]"'
+    """
+
+    @classmethod
+    def of(cls, package: str, extra: str) -> MissingExtraError:
+        """Build the error for ``package``, which the extra ``extra`` installs."""
+        return cls(f"this needs {package}, which is not installed", hint=f'pip install "gradviz[{extra}]"')
+
+
+class LayoutError(GradvizError, RuntimeError):
+    """Graphviz could not lay the graph out."""
+
+
+class LayoutTimeoutError(LayoutError, TimeoutError):
+    """Graphviz took longer than the time limit and was stopped."""
+
+
+class TraceError(GradvizError, OSError):
+    """A run directory cannot be written or read."""
+
+
+class TraceBusyError(TraceError, BlockingIOError):
+    """Another process is writing to this run directory."""
+
+
+class UsageError(GradvizError, ValueError):
+    """The command line was wrong."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean ...?`` with the closest known names, or the start of the list.
+
+    >>> suggestion("tanhh", ["tanh", "sin"])
+    'did you mean tanh?'
+    """
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=3)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return f"known: {shown}" if names else ""

@@ -1,0 +1,1 @@
+"""Sources: anything that can be turned into a Frame."""

@@ -1,0 +1,1 @@
+"""The tracer: a directory of NumPy rows, one row per iteration."""

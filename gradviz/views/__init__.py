@@ -1,0 +1,1 @@
+"""Views: a Frame or a Run as text, picture or file."""
