@@ -1,0 +1,136 @@
+"""Every decision about how things look: options, colours, fonts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+from gradviz.errors import GradvizValueError, suggestion
+
+__all__ = ["FONTS", "Options"]
+
+SHOW = ("name", "shape", "value", "grad", "local", "source", "stats")
+STYLES = ("circuit", "boxes", "compact")
+THEMES = ("auto", "light", "dark", "print")
+DIRECTIONS = ("LR", "TB")
+ENGINES = ("auto", "embedded", "system")
+FOLDS = ("auto", True, False)
+FONTS = "Helvetica,Arial,sans-serif"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to draw and how; every value is checked when the object is made.
+
+    ``show`` takes any of name, shape, value, grad, local, source and stats. ``highlight``
+    and ``pending`` are names or ids of nodes. ``timeout`` is in seconds. Raises
+    `GradvizValueError` naming the option, the value it got and those it takes.
+
+    >>> Options(style="boxes", show="name").show
+    ('name',)
+    >>> Options(theme="pink")
+    Traceback (most recent call last):
+        ...
+    gradviz.errors.GradvizValueError: theme='pink' is not a theme
+      allowed: 'auto', 'light', 'dark', 'print'
+    """
+
+    show: tuple[str, ...] = ("name", "shape", "value", "grad")
+    style: str = "circuit"
+    theme: str = "auto"
+    direction: str = "LR"
+    fold: str | bool = "auto"
+    collapse: int | None = None
+    focus: str | int | None = None
+    hops: int | None = None
+    highlight: tuple[str | int, ...] = ()
+    pending: tuple[str | int, ...] = ()
+    precision: int = 4
+    engine: str = "auto"
+    title: str | None = None
+    alt: str | None = None
+    timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        self._normalise("show", _words("show", self.show, SHOW))
+        self._normalise("highlight", _names("highlight", self.highlight))
+        self._normalise("pending", _names("pending", self.pending))
+        _check_choices(self)
+        _check_whole("precision", self.precision, 1, 17)
+        for name in ("collapse", "hops"):
+            if getattr(self, name) is not None:
+                _check_whole(name, getattr(self, name), 0, 1_000_000)
+        _check_texts(self)
+        _check_timeout(self.timeout)
+
+    def _normalise(self, name: str, value: tuple[Any, ...]) -> None:
+        object.__setattr__(self, name, value)
+
+
+def _check_choices(options: Options) -> None:
+    allowed: dict[str, tuple[str | bool, ...]] = {
+        "style": STYLES,
+        "theme": THEMES,
+        "direction": DIRECTIONS,
+        "fold": FOLDS,
+        "engine": ENGINES,
+    }
+    for name, choices in allowed.items():
+        value = getattr(options, name)
+        if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
+            raise GradvizValueError(
+                f"{name}={_brief(value)} is not a {name}", hint="allowed: " + ", ".join(map(repr, choices))
+            )
+
+
+def _words(name: str, value: object, choices: tuple[str, ...]) -> tuple[str, ...]:
+    words = (value,) if isinstance(value, str) else _listed(name, value)
+    for word in words:
+        if word not in choices:
+            near = suggestion(str(word)[:200], choices)
+            raise GradvizValueError(
+                f"{name}={_brief(word)} is not something to {name}",
+                hint=f"{near}; allowed: {', '.join(choices)}"
+                if near.startswith("did")
+                else f"allowed: {', '.join(choices)}",
+            )
+    return tuple(choice for choice in choices if choice in words)
+
+
+def _names(name: str, value: object) -> tuple[str | int, ...]:
+    if isinstance(value, str | Integral):
+        value = (value,)
+    found = tuple(getattr(item, "id", item) for item in _listed(name, value))
+    for item in found:
+        if isinstance(item, bool) or not isinstance(item, str | Integral):
+            raise GradvizValueError(f"{name} holds {_brief(item)}", hint="give names or ids of nodes")
+    return tuple(item if isinstance(item, str) else int(item) for item in found)
+
+
+def _listed(name: str, value: object) -> tuple[Any, ...]:
+    if not isinstance(value, Iterable) or isinstance(value, bytes):
+        raise GradvizValueError(f"{name}={_brief(value)} is not a list of names")
+    return tuple(value)
+
+
+def _check_whole(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+        raise GradvizValueError(f"{name}={_brief(value)} is out of range", hint=f"allowed: {low} to {high:,}")
+
+
+def _check_texts(options: Options) -> None:
+    for name in ("title", "alt"):
+        value = getattr(options, name)
+        if value is not None and not isinstance(value, str):
+            raise GradvizValueError(f"{name}={_brief(value)} is not text")
+
+
+def _check_timeout(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < float("inf"):
+        raise GradvizValueError(f"timeout={_brief(value)} is not a time", hint="give seconds, more than 0")
+
+
+def _brief(value: object) -> str:
+    return repr(value)[:80]
