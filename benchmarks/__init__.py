@@ -1,0 +1,11 @@
+"""Speed and memory of gradviz beside its peers: ``python -m benchmarks``.
+
+One module per family of workloads (``scalar``, ``arrays``, ``memory``, ``traced``), one
+registry of libraries (``contestants``), one way to measure (``harness``), one way to print
+(``report``). BLAS is held to one thread, so that nobody wins by the second core.
+"""
+
+import os
+
+for _name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")

@@ -1,0 +1,133 @@
+"""``python -m benchmarks``: measure, print the tables, and write them down where asked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from fnmatch import fnmatch
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from benchmarks import arrays, memory, report, scalar, traced
+from benchmarks.contestants import CONTESTANTS, Contestant, installed, versions
+from benchmarks.harness import Effort, Row, Workload, measure
+from benchmarks.memory import Footprint
+from benchmarks.traced import Overhead
+from gradviz.files import write_atomically
+
+QUICK = Effort(rounds=1, block=0.002, patience=0.5)
+MEMORY = "memory"
+TRACE = "trace"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what was asked for; 1 when somebody's gradient was wrong."""
+    options = arguments(argv)
+    progress = Console(stderr=True)
+    contestants, missing = installed(options.against)
+    for name in missing:
+        progress.print(f"{name}: not installed", style="yellow")
+    effort = QUICK if options.quick else Effort(rounds=options.rounds)
+    rows = list(race(selected(options.only), contestants, effort, progress))
+    prints = memory.footprints(contestants) if fnmatch(MEMORY, options.only) else []
+    traces = traced.overheads(contestants, effort) if fnmatch(TRACE, options.only) else []
+
+    names = [kind.name for kind in CONTESTANTS if not options.against or kind.name in options.against]
+    tables = list(tabulated(rows, names, prints, traces))
+    show(tables)
+    if options.write:
+        write_atomically(options.write, report.markdown(tables, versions(contestants)))
+    if options.json:
+        write_atomically(options.json, measured(rows, prints, traces))
+    return int(any(outcome.status.startswith("wrong") for row in rows for outcome in row.outcomes.values()))
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="one round, small blocks, no long runs: rough figures"
+    )
+    parser.add_argument(
+        "--only", metavar="GLOB", default="*", help="only rows whose name matches, e.g. 'chain*'"
+    )
+    known = [kind.name for kind in CONTESTANTS]
+    parser.add_argument(
+        "--against",
+        metavar="NAME",
+        nargs="+",
+        choices=known,
+        default=(),
+        help=f"only these: {', '.join(known)}",
+    )
+    parser.add_argument("--rounds", type=int, default=9, help="most rounds (9)")
+    parser.add_argument("--write", metavar="FILE", type=Path, help="write the tables as Markdown")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures as JSON")
+    return parser.parse_args(argv)
+
+
+def selected(pattern: str) -> Iterator[Workload]:
+    """Yield the workloads whose name matches."""
+    for module in (scalar, arrays):
+        yield from (work for work in module.workloads() if fnmatch(work.name, pattern))
+
+
+def race(
+    works: Iterable[Workload], contestants: Sequence[Contestant], effort: Effort, progress: Console
+) -> Iterator[Row]:
+    """Measure the workloads one after the other; smaller ones of a series warn of larger ones."""
+    smaller: dict[str, Row] = {}
+    for work in works:
+        progress.print(work.name, style="dim")
+        row = measure(work, contestants, effort, smaller.get(work.series) if work.series else None)
+        smaller[work.series] = row
+        yield row
+
+
+def tabulated(
+    rows: Sequence[Row], names: Sequence[str], prints: Sequence[Footprint], traces: Sequence[Overhead]
+) -> Iterator[report.Table]:
+    """Yield a table for everything that was measured."""
+    if rows:
+        yield report.speed(rows, names)
+        if all("gradviz" in row.outcomes for row in rows):
+            yield report.advantage(rows, names)
+    if any(row.work.series == "chain" for row in rows):
+        yield report.growth(rows)
+    if prints:
+        yield report.footprint_table(prints)
+    if traces:
+        yield report.overhead_table(traces)
+
+
+def measured(rows: Sequence[Row], prints: Sequence[Footprint], traces: Sequence[Overhead]) -> str:
+    """Return all figures as JSON."""
+    speed = [outcome for row in rows for outcome in report.outcomes(row)]
+    found = {"speed": speed, "memory": [asdict(p) for p in prints], "trace": [asdict(t) for t in traces]}
+    return json.dumps(found, indent=1)
+
+
+def show(tables: Sequence[report.Table]) -> None:
+    """Print the tables, wide enough to read when nobody's terminal limits them."""
+    console = Console() if Console().is_terminal else Console(width=170)
+    for table in tables:
+        console.print(drawn(table))
+    console.print(report.machine(), highlight=False)
+
+
+def drawn(table: report.Table) -> RichTable:
+    """Return the table as rich draws it."""
+    result = RichTable(title=table.title, caption=table.note, title_justify="left", caption_justify="left")
+    for i, name in enumerate(table.header):
+        result.add_column(name, justify="right" if i else "left", no_wrap=i == 0)
+    for row in table.rows:
+        result.add_row(*row)
+    return result
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

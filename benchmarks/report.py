@@ -1,0 +1,200 @@
+"""The tables: made once as text, printed by rich or written as Markdown."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from benchmarks.harness import FLOOR, Row
+from benchmarks.memory import TARGET, Footprint
+from benchmarks.traced import Overhead
+
+OURS = ("gradviz", "gradviz, gc paused")
+HEADING = """\
+# Benchmarks
+
+Written by `python -m benchmarks --write docs/benchmarks.md`. Read the ratios; absolute times wander from
+minute to minute. The floor is the derivative written by hand: Python floats for scalars, NumPy for arrays.
+Everybody's value and every gradient are compared with it before anything is timed. One thread, float64,
+the cyclic collector on, and the array data want gradients too.
+
+Compilers (jax's jit, tinygrad) are not here. Fused code beats hand-written NumPy on many small array
+operations, after seconds of compiling; who records every value for people to look at cannot."""
+SHORT = {"RecursionError": "recursion", "scalars only": "-", "not installed": "-"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table of text."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+def speed(rows: Sequence[Row], names: Sequence[str]) -> Table:
+    """Tabulate how many times longer than the hand-written floor everybody takes."""
+    header = ["workload", "floor, an op", "target", *names]
+    body = [
+        [row.work.name, duration(row.per_op(FLOOR)), target(row), *(cell(row, name, FLOOR) for name in names)]
+        for row in rows
+    ]
+    note = (
+        "Leaves made, graph recorded, gradients computed, graph released; times the hand-written derivative. "
+        "Medians of the ratios of interleaved rounds. recursion: RecursionError; "
+        "> 3 s: predicted to take longer, so not run."
+    )
+    return Table("Times the hand-written floor (1 is best)", header, body, note)
+
+
+def advantage(rows: Sequence[Row], names: Sequence[str]) -> Table:
+    """Tabulate how many times longer than gradviz its peers take."""
+    peers = [name for name in names if name != "gradviz"]
+    body = [[row.work.name, *(cell(row, name, "gradviz") for name in peers)] for row in rows]
+    note = (
+        "Wanted on graphs of scalars: micrograd >= 4 on the 100 tiny graphs and >= 15 on moons, "
+        "PyTorch >= 10, autograd >= 30, MyGrad >= 15."
+    )
+    return Table("Times gradviz (above 1: gradviz is faster)", ["workload", *peers], body, note)
+
+
+def growth(rows: Sequence[Row]) -> Table:
+    """Tabulate what an op costs as the graph grows."""
+    chain = [row for row in rows if row.work.series == "chain"]
+    names = [name for name in (*OURS, FLOOR) if chain and name in chain[0].outcomes]
+    body = [
+        [f"{row.work.ops:,}", *(text for name in names for text in grown(row, chain[0], name))]
+        for row in chain
+    ]
+    header = ["ops", *(text for name in names for text in (f"{name}, an op", "to the first"))]
+    return Table(
+        "One op of a chain, by its length",
+        header,
+        body,
+        "Wanted: at most 1.6 times from 1,000 to 1,000,000 ops.",
+    )
+
+
+def grown(row: Row, first: Row, name: str) -> tuple[str, str]:
+    """Return the time of an op, and its ratio to the same in the first row."""
+    return duration(row.per_op(name)), number(row.per_op(name) / first.per_op(name))
+
+
+def footprint_table(found: Sequence[Footprint]) -> Table:
+    """Tabulate the bytes a recorded node takes."""
+    names = list(dict.fromkeys(print_.contestant for print_ in found))
+    kinds = list(dict.fromkeys(print_.kind for print_ in found))
+    by_key = {(print_.contestant, print_.kind): print_ for print_ in found}
+    body = [[name, *(bytes_of(by_key.get((name, kind))) for kind in kinds)] for name in names]
+    note = (
+        f"A chain of 50,000 ops while its result is held. Wanted of gradviz: <= {TARGET} for scalars. "
+        "512 bytes of an 8x8 node are its numbers."
+    )
+    return Table("Bytes a recorded node", ["library", *kinds], body, note)
+
+
+def bytes_of(found: Footprint | None) -> str:
+    """Return a cell of the memory table."""
+    if found is None or math.isnan(found.recorded):
+        return "-"
+    return f"{found.recorded:,.0f}" + (" (RSS)" if found.method == "RSS" else "")
+
+
+def overhead_table(found: Iterable[Overhead]) -> Table:
+    """Tabulate what a trace adds to a step of a descent."""
+    body = [
+        [one.name, duration(one.plain), duration(one.added), number(one.speed), f"{one.target * 1e6:.1f} us"]
+        for one in found
+    ]
+    header = ["descent", "a step", "added by the trace", "speed kept", "target, added"]
+    return Table("Everything traced at every step", header, body)
+
+
+def target(row: Row) -> str:
+    """Return the largest ratio allowed, marked when gradviz is above it."""
+    if row.work.target is None:
+        return ""
+    missed = "gradviz" in row.outcomes and row.ratio("gradviz") > row.work.target
+    return f"{'missed: ' if missed else ''}<= {row.work.target:g}"
+
+
+def cell(row: Row, name: str, to: str) -> str:
+    """Return a ratio, or why there is none."""
+    outcome = row.outcomes.get(name)
+    if outcome is None:
+        return "not installed"
+    return number(row.ratio(name, to)) if outcome.ok else SHORT.get(outcome.status, outcome.status)
+
+
+def number(value: float) -> str:
+    """Return three significant digits.
+
+    >>> [number(x) for x in (1.234, 12.34, 1234.5, float("nan"))]
+    ['1.23', '12.3', '1,234', '-']
+    """
+    if math.isnan(value):
+        return "-"
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in the unit that suits them.
+
+    >>> [duration(x) for x in (4.2e-8, 3.1e-6, 0.012)]
+    ['42 ns', '3.10 us', '12.0 ms']
+    """
+    if math.isnan(seconds):
+        return "-"
+    if abs(seconds) < 1e-6:
+        return f"{seconds * 1e9:.0f} ns"
+    return f"{number(seconds * 1e6)} us" if seconds < 1e-3 else f"{number(seconds * 1e3)} ms"
+
+
+def machine() -> str:
+    """Describe the machine without naming it.
+
+    >>> "Python" in machine()
+    True
+    """
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, {python}"
+
+
+def processor() -> str:
+    """Return the processor's model."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or "unknown processor"
+
+
+def markdown(tables: Iterable[Table], versions: Mapping[str, str]) -> str:
+    """Return the page for the documentation."""
+    parts = [HEADING, f"{machine()}; {', '.join(f'{name} {which}' for name, which in versions.items())}."]
+    for table in tables:
+        lines = [table.header, ["---"] * len(table.header), *table.rows]
+        parts += [f"## {table.title}", "\n".join("| " + " | ".join(line) + " |" for line in lines)]
+        parts += [table.note] if table.note else []
+    return "\n\n".join(parts) + "\n"
+
+
+def outcomes(row: Row) -> list[dict[str, object]]:
+    """Return what was measured on one workload, for JSON."""
+    return [
+        {
+            "workload": row.work.name,
+            "ops": row.work.ops,
+            "contestant": name,
+            "status": outcome.status,
+            "seconds": median(outcome.seconds) if outcome.ok else None,
+            "to_floor": row.ratio(name) if outcome.ok else None,
+            "rounds": len(outcome.seconds),
+        }
+        for name, outcome in row.outcomes.items()
+    ]
