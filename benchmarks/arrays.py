@@ -30,7 +30,7 @@ def workloads() -> Iterator[Workload]:
     yield Workload(
         "64x128 layer norm + softmax, 62 ops", 62, norm_start, norm_loss, norm_floor, arrays=True, target=1.4
     )
-    yield Workload("MLP 784-256-10, batch 128", 15, mlp_start, mlp_loss, mlp_floor, arrays=True, target=1.06)
+    yield Workload("MLP 784-256-10, batch 128", 13, mlp_start, mlp_loss, mlp_floor, arrays=True, target=1.06)
     yield Workload(
         "matmul 1024, 3 products", 4, products_start, products_loss, products_floor, arrays=True, target=1.07
     )

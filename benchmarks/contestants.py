@@ -52,19 +52,28 @@ class Contestant:
         """Return the loss as a float."""
         return float(loss.data)
 
+    def forget(self, leaf: Any) -> None:
+        """Drop the gradient a leaf has."""
+        leaf.grad = None
+
+    def prepare(self, leaves: Sequence[Any]) -> Sequence[Any]:
+        """Return the leaves as tensors."""
+        return [self.leaf(value) for value in leaves]
+
     def run(self, work: Workload, leaves: Sequence[Any]) -> Result:
-        """Return the value and the gradient of every leaf."""
-        tensors = [self.leaf(value) for value in leaves]
+        """Forget old gradients; return the value and the gradient of every leaf."""
+        for leaf in leaves:
+            self.forget(leaf)
         total = 0.0
         for item in work.items:
-            loss = work.loss(self, tensors, item)
+            loss = work.loss(self, leaves, item)
             loss.backward()
             total += self.number(loss)
-        return total, [tensor.grad for tensor in tensors]
+        return total, [leaf.grad for leaf in leaves]
 
     def hold(self, work: Workload, leaves: Sequence[Any]) -> Any:
         """Return what keeps the recorded graph of the first item alive."""
-        return work.loss(self, [self.leaf(value) for value in leaves], work.items[0])
+        return work.loss(self, self.prepare(leaves), work.items[0])
 
 
 class Gradviz(Contestant):
@@ -77,6 +86,7 @@ class Gradviz(Contestant):
         """Import the library and bind what the workloads call."""
         self.gradviz = import_module("gradviz")
         self.leaf = self.gradviz.Tensor
+        self.forget = self.gradviz.Tensor.zero_grad
         self.constant = self.gradviz.constant
         self.bind(self.gradviz, self.gradviz.relu)
 
@@ -107,6 +117,10 @@ class Micrograd(Contestant):
         """Return x where it is positive, else 0."""
         return x.relu()
 
+    def forget(self, leaf: Any) -> None:
+        """Drop the gradient a leaf has."""
+        leaf.grad = 0
+
 
 class Autograd(Contestant):
     """Functions in, derivative functions out."""
@@ -119,6 +133,10 @@ class Autograd(Contestant):
         self.autograd = import_module("autograd")
         module = import_module("autograd.numpy")
         self.bind(module, lambda x: module.maximum(x, 0.0))
+
+    def prepare(self, leaves: Sequence[Any]) -> Sequence[Any]:
+        """Return the plain values: boxes are made with every call."""
+        return leaves
 
     def run(self, work: Workload, leaves: Sequence[Any]) -> Result:
         """Return the value and the gradient of every leaf."""
@@ -162,14 +180,13 @@ class MyGrad(Contestant):
 
     def run(self, work: Workload, leaves: Sequence[Any]) -> Result:
         """Return the value and the gradient of every leaf; gradients do not add up by themselves."""
-        tensors = [self.leaf(value) for value in leaves]
-        total, grads = 0.0, [0.0] * len(tensors)
+        total, grads = 0.0, [0.0] * len(leaves)
         with self.guard():
             for item in work.items:
-                loss = work.loss(self, tensors, item)
+                loss = work.loss(self, leaves, item)
                 loss.backward()
                 total += self.number(loss)
-                found = [tensor.grad for tensor in tensors]
+                found = [leaf.grad for leaf in leaves]
                 grads = [a + b for a, b in zip(grads, found, strict=True)] if len(work.items) > 1 else found
         return total, grads
 

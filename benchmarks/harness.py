@@ -35,6 +35,7 @@ class Workload:
     items: Sequence[Any] = (None,)
     series: str = ""  # workloads of one series differ in size only; smaller ones predict larger ones
     arrays: bool = False
+    fresh: bool = False  # make the leaves anew in every timed run
     target: float | None = None  # largest ratio to the floor gradviz may have
 
 
@@ -44,8 +45,11 @@ class Runner(Protocol):
     name: str
     arrays: bool
 
+    def prepare(self, leaves: Sequence[Any]) -> Sequence[Any]:
+        """Return the leaves as ``run`` wants them."""
+
     def run(self, work: Workload, leaves: Sequence[Any]) -> Result:
-        """Return the value and the gradient of every leaf."""
+        """Do one step of training, on leaves that may have gradients: return the value and the gradients."""
 
 
 class Floor:
@@ -53,6 +57,10 @@ class Floor:
 
     name = FLOOR
     arrays = True
+
+    def prepare(self, leaves: Sequence[Any]) -> Sequence[Any]:
+        """Return the plain numbers or arrays."""
+        return leaves
 
     def run(self, work: Workload, leaves: Sequence[Any]) -> Result:
         """Return the value and the gradient of every leaf."""
@@ -163,19 +171,21 @@ def deviation(result: Result, expected: Result) -> float:
 
 def timed(runner: Runner, work: Workload, leaves: Sequence[Any]) -> tuple[Result, float]:
     """Return the result of one run and the seconds it took, the release of its graph included."""
+    tensors = runner.prepare(leaves)
     with FrozenHeap():
         start = time.perf_counter()
-        result = runner.run(work, leaves)
+        result = runner.run(work, tensors)
         return result, time.perf_counter() - start
 
 
 def block(runner: Runner, work: Workload, leaves: Sequence[Any], first: float, effort: Effort) -> float:
     """Return the seconds of one run, averaged over as many as fill a block."""
     repeats = max(1, math.ceil(effort.block / max(first, 1e-7)))
+    tensors = runner.prepare(leaves)
     with FrozenHeap():
         start = time.perf_counter()
         for _ in range(repeats):
-            runner.run(work, leaves)
+            runner.run(work, runner.prepare(leaves) if work.fresh else tensors)
         return (time.perf_counter() - start) / repeats
 
 

@@ -46,9 +46,9 @@ def speed(rows: Sequence[Row], names: Sequence[str]) -> Table:
         for row in rows
     ]
     note = (
-        "Leaves made, graph recorded, gradients computed, graph released; times the hand-written derivative. "
-        "Medians of the ratios of interleaved rounds. recursion: RecursionError; "
-        "> 3 s: predicted to take longer, so not run."
+        "A step of training: graph recorded, gradients computed, graph released; medians of the ratios of "
+        "interleaved rounds. Leaves are made before (gradviz copies arrays then), but where it says so. "
+        "recursion: RecursionError; > 3 s: predicted to take longer, so not run."
     )
     return Table("Times the hand-written floor (1 is best)", header, body, note)
 

@@ -36,7 +36,13 @@ def workloads() -> Iterator[Workload]:
         )
     for size in (1_000, 100_000):
         yield Workload(
-            f"sum of {size:,} leaves", size - 1, sum_start(size), sum_loss, sum_floor, series="sum"
+            f"sum of {size:,} leaves, made and added",
+            size - 1,
+            sum_start(size),
+            sum_loss,
+            sum_floor,
+            series="sum",
+            fresh=True,
         )
     for levels in (30, 1_000):
         yield Workload(
