@@ -1,0 +1,102 @@
+"""The door: what may enter a graph, and in which form it is kept.
+
+A scalar is kept as a Python float (30 times cheaper than a 0-d array), anything else as a
+NumPy array of the graph's own. Arrays handed in are copied, so changing them afterwards
+cannot change a gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import GradvizTypeError
+from .sites import where
+
+Number = float | np.ndarray
+SCALARS = (float, int, bool)
+
+
+def admit(value: Any, *, what: str = "operand") -> Any:
+    """Return ``value`` as the graph keeps it: a Python float, or a read-only copy of an array.
+
+    >>> admit(2), admit([1, 2])
+    (2.0, array([1., 2.]))
+    """
+    if value.__class__ in SCALARS:
+        return _as_float(value, what)
+    if isinstance(value, np.ndarray | np.generic):
+        return _owned(np.array(value, copy=True, subok=False), what)
+    if isinstance(value, int | float):
+        return _as_float(value, what)
+    return _owned(_from_sequence(value, what), what)
+
+
+def _as_float(value: Any, what: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise GradvizTypeError(
+            f"{what} {str(value)[:20]}... is an integer too large for float64", where=where()
+        ) from error
+
+
+def _from_sequence(value: Any, what: str) -> np.ndarray:
+    """Turn a list (of lists) of numbers into float64, as ``torch.tensor`` users expect."""
+    try:
+        array = np.array(value)
+    except (ValueError, TypeError) as error:
+        raise _refusal(what, f"{type(value).__name__} that is not a regular array of numbers") from error
+    if array.dtype.kind in "iu" and not hasattr(value, "__array__"):
+        return array.astype(np.float64)
+    return array
+
+
+def _owned(array: np.ndarray, what: str) -> Any:
+    if array.dtype.kind not in "fiub":
+        kind = "complex numbers" if array.dtype.kind == "c" else f"dtype {array.dtype}"
+        raise _refusal(what, f"{kind}, value {_short(array)}")
+    if array.ndim == 0 and array.dtype == np.float64:
+        return float(array)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    array.setflags(write=False)
+    return array
+
+
+def _short(array: np.ndarray) -> str:
+    text = repr(array.item()) if array.ndim == 0 else f"of shape {array.shape}"
+    return text[:60]
+
+
+def _refusal(what: str, found: str) -> GradvizTypeError:
+    return GradvizTypeError(
+        f"{what} holds {found}; gradviz differentiates real numbers only",
+        where=where(),
+        hint="give a real array: .real and .imag of complex data, .astype(float) of object arrays",
+    )
+
+
+def differentiable(value: Any, name: str | None) -> Any:
+    """Return ``value`` if a gradient can be taken by it, that is, if it is floating point.
+
+    Raises `GradvizTypeError` for integer and boolean arrays.
+    """
+    if value.__class__ is float or value.dtype.kind == "f":
+        return value
+    shown = f"Tensor {name!r}" if name else "a Tensor"
+    raise GradvizTypeError(
+        f"{shown} of dtype {value.dtype} cannot require a gradient",
+        where=where(),
+        hint="use .astype(float), or Tensor(..., requires_grad=False) for labels and indices",
+    )
+
+
+def settle(data: Any) -> Any:
+    """Return the result of an op as the graph keeps it: float64 scalars as Python floats."""
+    if data.__class__ is float or data.__class__ is np.ndarray:
+        return data if data.__class__ is float or data.ndim or data.dtype != np.float64 else float(data)
+    if data.__class__ is np.float64:
+        return float(data)
+    return settle(np.asarray(data)) if not isinstance(data, int) else float(data)

@@ -1,0 +1,115 @@
+"""Cotangents on their way down: accumulate them, and bring them to the shape they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+from ..errors import StaleValueError
+from .sites import place
+from .tensor import Constant, Exposed, Leaf, Result, Tensor, settle_leaf, site
+
+PENDING: Any = type("Pending", (), {"__repr__": lambda self: "<no gradient yet>"})()
+
+
+def give(t: Tensor, c: Any) -> None:
+    """Add the cotangent ``c``, already of the shape of ``t``, to its gradient.
+
+    The first is kept by reference; a sum that nobody else holds is added to in place.
+    """
+    had = t._grad
+    if had is PENDING:
+        t._grad = c
+    elif had.__class__ is float:
+        t._grad = had + c
+    else:
+        del had
+        if alone(t):
+            np.add(t._grad, c, out=t._grad)
+        else:
+            t._grad = np.asarray(t._grad + c)
+
+
+def alone(t: Tensor) -> bool:
+    """Tell whether nothing but ``t`` holds its gradient array, so that it may be changed in place."""
+    return getrefcount(t._grad) <= _ALONE and t._grad.base is None and t._grad.flags.writeable
+
+
+def _count_alone() -> int:
+    t = Tensor(0.0)
+    t._grad = np.zeros(1)
+    return getrefcount(t._grad)
+
+
+_ALONE = _count_alone()
+
+
+def give_fit(t: Tensor, c: Any) -> None:
+    """Add a cotangent that may still have a broadcast shape or another dtype."""
+    give(t, fit(c, t._data))
+
+
+def fit(c: Any, x: Any) -> Any:
+    """Bring a cotangent to the shape and dtype of the value ``x`` it belongs to."""
+    if x.__class__ is float:
+        if c.__class__ is float:
+            return c
+        return float(c) if np.ndim(c) == 0 else float(np.sum(c))
+    if c.__class__ is not np.ndarray:
+        c = np.asarray(c)
+    if c.shape != x.shape:
+        c = unbroadcast(c, x.shape)
+    return c if c.dtype == x.dtype else c.astype(x.dtype)
+
+
+def unbroadcast(c: Any, shape: tuple[int, ...]) -> Any:
+    """Sum over the axes along which a value of ``shape`` was broadcast; works on Tensors too."""
+    extra = c.ndim - len(shape)
+    if extra < 0:
+        return np.broadcast_to(c, shape)
+    axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and c.shape[i + extra] != 1))
+    if axes:
+        c = np.reshape(np.sum(c, axis=axes), shape)
+    return c if c.shape == shape else np.broadcast_to(c, shape)
+
+
+def cotangent(op: Any, arg: int, g: Any, y: Any, values: Sequence[Any], attrs: dict[str, Any]) -> Any:
+    """Return what one edge sends back: the vjp of operand ``arg`` on plain values, or None."""
+    rule = op.vjp(arg)
+    return None if rule is None else fit(rule(g, y, *values, **attrs), values[arg])
+
+
+def pull(op: Any, node: Tensor, g: Any) -> None:
+    """Apply the vjp rules of a registry op to one node."""
+    args = node._a
+    attrs = node._b or {}
+    values = [x._data if x.__class__ is Result else recorded_value(x, node) for x in args]
+    y = node._data
+    for i, x in enumerate(args):
+        if x._makes is not Constant:
+            rule = op.vjp(i)
+            if rule is not None:
+                give(x, fit(rule(g, y, *values, **attrs), values[i]))
+
+
+def recorded_value(x: Tensor, node: Tensor) -> Any:
+    """Return the value a leaf had when ``node`` used it, or refuse."""
+    if x._data.__class__ is Exposed:
+        settle_leaf(x)
+    if x._op.__class__ is Leaf and x._op.assigned and x._key > node._key:
+        raise stale(x, node)
+    return x._data
+
+
+def stale(leaf: Tensor, node: Tensor) -> StaleValueError:
+    """Build the error for a leaf that was assigned after ``node`` had used its value."""
+    code, offset = site(node)
+    at = place(code, offset) if code is not None else None
+    return StaleValueError(
+        f"{leaf.label} was assigned after {node.op} had used its old value: the gradient would be wrong",
+        where=f"{at.file}:{at.line}" if at else "",
+        hint="call backward() before changing the parameter, or compute the loss again",
+    )

@@ -1,0 +1,229 @@
+"""The operators of `Tensor`, made from one template.
+
+``a + b`` is where scalar programs spend their time, and a helper call costs as much as the
+rest of recording. So each operator method is written out in full, once, as a template, and
+compiled for each operator at import. What the template does not expect goes to `apply`.
+"""
+
+from __future__ import annotations
+
+import linecache
+import re
+import textwrap
+from collections.abc import Callable
+from sys import _getframe
+from typing import Any
+
+import numpy as np
+
+from . import forms, modes
+from .ops.elementwise import absolute, add, divide, multiply, negative, positive
+from .ops.elementwise import power as pow_
+from .ops.elementwise import subtract
+from .ops.indexing import getitem
+from .ops.linalg import matmul
+from .registry import OPS, apply, finish
+from .sites import ENGINE
+from .tensor import Constant, Result, Tensor, next_key
+
+# What every branch ends with: the operands, where it was made, and the open contexts.
+RECORD = """\
+out._a = self
+out._b = other
+frame = _getframe(1)
+out._code = frame.f_code
+out._key = next_key() + frame.f_lasti
+out._grad = out._extra = None
+if modes.active:
+    finish(out)
+return out"""
+
+BINARY = """
+def __{name}__(self, other):
+    x = self._data
+    kind = other.__class__
+    if kind is Result or kind is Tensor:
+        y = other._data
+        if x.__class__ is float and y.__class__ is float:
+            out = Result()
+            out._data = {floats}
+            out._op = FLOATS
+            {record}
+        if x.__class__ is ndarray and y.__class__ is ndarray:
+            out = Result()
+            try:
+                data = out._data = ufunc(x, y)
+            except ValueError:
+                return slow(self, other)
+            if data.__class__ is not ndarray:
+                return slow(self, other)
+            out._op = SAME if x.shape == y.shape and x.dtype is y.dtype else BROADCAST
+            {record}
+        return slow(self, other)
+    if kind is int or kind is float64:
+        other = float(other)
+        kind = float
+    if kind is float:
+        if x.__class__ is float:
+            out = Result()
+            out._data = {number}
+            out._op = NUMBER
+            {record}
+        if x.__class__ is ndarray and x.ndim:
+            out = Result()
+            out._data = ufunc(x, other)
+            out._op = NUMBER
+            {record}
+    return slow(self, other)
+
+
+def __r{name}__(self, other):
+    x = self._data
+    kind = other.__class__
+    if kind is int or kind is float64:
+        other = float(other)
+        kind = float
+    if kind is float:
+        if x.__class__ is float:
+            out = Result()
+            out._data = {swapped}
+            out._op = SWAPPED
+            {record}
+        if x.__class__ is ndarray and x.ndim:
+            out = Result()
+            out._data = ufunc(other, x)
+            out._op = SWAPPED
+            {record}
+    return slow(other, self)
+"""
+
+POWER = """
+def __pow__(self, other):
+    x = self._data
+    if other.__class__ is int:
+        other = float(other)
+    if other.__class__ is float and x.__class__ is float:
+        out = Result()
+        out._data = power(x, other)
+        out._op = NUMBER
+        {record}
+    if other.__class__ is float and x.__class__ is ndarray and x.ndim:
+        out = Result()
+        out._data = x**other
+        out._op = NUMBER
+        {record}
+    return slow(self, other)
+"""
+
+NEGATIVE = """
+def __neg__(self):
+    x = self._data
+    if x.__class__ is float or x.__class__ is ndarray and x.ndim:
+        other = None
+        out = Result()
+        out._data = -x
+        out._op = NEG
+        {record}
+    return slow(self)
+"""
+
+MATRIX = """
+def __matmul__(self, other):
+    x = self._data
+    if other.__class__ is Result or other.__class__ is Tensor:
+        y = other._data
+        if x.__class__ is ndarray and y.__class__ is ndarray and x.ndim == 2 == y.ndim and x.dtype is y.dtype:
+            out = Result()
+            try:
+                out._data = x @ y
+            except ValueError:
+                return slow(self, other)
+            out._op = MATMUL
+            {record}
+    return slow(self, other)
+"""
+
+
+def _compile(template: str, title: str, names: dict[str, Any], **text: str) -> dict[str, Any]:
+    """Compile a template with its own globals; tracebacks and coverage find its text in linecache."""
+    template = re.sub(
+        r"^( *)\{record\}$", lambda m: textwrap.indent(RECORD, m[1]), template, flags=re.MULTILINE
+    )
+    source = template.format(**text)
+    file = f"{ENGINE}/operators.py: {title}"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    scope: dict[str, Any] = {
+        "Result": Result,
+        "Tensor": Tensor,
+        "_getframe": _getframe,
+        "finish": finish,
+        "float64": np.float64,
+        "modes": modes,
+        "ndarray": np.ndarray,
+        "next_key": next_key,
+        **names,
+    }
+    exec(compile(source, file, "exec"), scope)
+    return scope
+
+
+def _binary(
+    name: str, ours: Callable[..., Any], ufunc: Any, symbol: str, kinds: tuple[forms.Form, ...]
+) -> None:
+    floats, number, swapped = kinds
+    safe = name == "truediv"  # the only one that raises for floats
+    made = _compile(
+        BINARY,
+        f"__{name}__",
+        {
+            "FLOATS": floats,
+            "NUMBER": number,
+            "SWAPPED": swapped,
+            "SAME": forms.SAME[floats.name],
+            "BROADCAST": forms.BROADCAST[floats.name],
+            "ufunc": ufunc,
+            "slow": ours,
+            "quotient": forms.quotient,
+        },
+        name=name,
+        floats="quotient(x, y)" if safe else f"x {symbol} y",
+        number="quotient(x, other)" if safe else f"x {symbol} other",
+        swapped="quotient(other, x)" if safe else f"other {symbol} x",
+    )
+    _install(name, made[f"__{name}__"], lambda self, other: ours(self, other))
+    _install(f"r{name}", made[f"__r{name}__"], lambda self, other: ours(other, self))
+
+
+def _install(name: str, fast: Callable[..., Any], slow: Callable[..., Any]) -> None:
+    """Give `Tensor` the compiled method, and `Constant`, which the template does not expect, the plain one."""
+    fast.__qualname__ = f"Tensor.__{name}__"
+    setattr(Tensor, f"__{name}__", fast)
+    setattr(Constant, f"__{name}__", slow)
+
+
+def install() -> None:
+    """Make the operator methods and tell each form its op."""
+    _binary("add", add, np.add, "+", (forms.ADD, forms.ADD_NUMBER, forms.NUMBER_ADD))
+    _binary("sub", subtract, np.subtract, "-", (forms.SUB, forms.SUB_NUMBER, forms.NUMBER_SUB))
+    _binary("mul", multiply, np.multiply, "*", (forms.MUL, forms.MUL_NUMBER, forms.NUMBER_MUL))
+    _binary("truediv", divide, np.divide, "/", (forms.DIV, forms.DIV_NUMBER, forms.NUMBER_DIV))
+    made = _compile(POWER, "__pow__", {"NUMBER": forms.POW_NUMBER, "power": forms.power, "slow": pow_})
+    _install("pow", made["__pow__"], lambda self, other: pow_(self, other))
+    made = _compile(NEGATIVE, "__neg__", {"NEG": forms.NEG, "slow": negative})
+    _install("neg", made["__neg__"], lambda self: negative(self))
+    made = _compile(MATRIX, "__matmul__", {"MATMUL": forms.MATMUL, "slow": matmul})
+    _install("matmul", made["__matmul__"], lambda self, other: matmul(self, other))
+    plain: dict[str, Callable[..., Any]] = {
+        "__rpow__": lambda self, other: pow_(other, self),
+        "__rmatmul__": lambda self, other: matmul(other, self),
+        "__pos__": lambda self: positive(self),
+        "__abs__": lambda self: absolute(self),
+        "__getitem__": lambda self, index: getitem(self, index=index),
+    }
+    for name, method in plain.items():
+        setattr(Tensor, name, method)
+    for form in forms.FORMS:
+        form.op = OPS[form.name]
+
+
+__all__ = ["apply", "install"]

@@ -1,0 +1,174 @@
+"""NumPy's own functions on Tensors: ``np.sin(t)``, ``np.sum(t, axis=0)``, ``np.where(c, t, u)``.
+
+NumPy hands over a call that meets a Tensor (NEP 13 and NEP 18). Differentiable functions are
+recorded by the op registered for them; questions about shapes and comparisons are answered on
+the plain numbers; anything else is refused by name, never quietly done without a gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import GradvizTypeError, suggestion
+from .registry import FUNCTIONS, OPS
+from .sites import where
+from .tensor import Tensor, value_of
+
+# Functions whose answer carries no gradient by nature.
+PLAIN: frozenset[Callable[..., Any]] = frozenset(
+    {
+        *(
+            np.shape,
+            np.ndim,
+            np.size,
+            np.argmax,
+            np.argmin,
+            np.argsort,
+            np.argwhere,
+            np.nonzero,
+            np.flatnonzero,
+        ),
+        *(
+            np.isclose,
+            np.allclose,
+            np.array_equal,
+            np.array_equiv,
+            np.any,
+            np.all,
+            np.count_nonzero,
+            np.searchsorted,
+        ),
+        *(np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.result_type, np.can_cast, np.digitize),
+        *(
+            np.array_repr,
+            np.array_str,
+            np.array2string,
+            np.save,
+            np.savetxt,
+            np.histogram,
+            np.iscomplexobj,
+            np.isrealobj,
+        ),
+    }
+)
+PLAIN_UFUNCS: frozenset[np.ufunc] = frozenset(
+    {
+        *(
+            np.greater,
+            np.greater_equal,
+            np.less,
+            np.less_equal,
+            np.equal,
+            np.not_equal,
+            np.isnan,
+            np.isinf,
+            np.isfinite,
+        ),
+        *(np.signbit, np.logical_and, np.logical_or, np.logical_not, np.logical_xor),
+    }
+)
+# A ufunc's reduce is another function's name.
+REDUCTIONS: dict[np.ufunc, Callable[..., Any]] = {
+    np.add: np.sum,
+    np.multiply: np.prod,
+    np.maximum: np.max,
+    np.minimum: np.min,
+}
+# Arguments that NumPy passes along even when nobody gave them.
+IDLE = {"out": (None, (None,)), "dtype": (None,), "where": (True, np._NoValue), "initial": (np._NoValue,), "order": (None, "C"),
+        "casting": ("same_kind",), "subok": (True, False), "mode": ("raise",), "keepdims": (np._NoValue,),
+        "ddof": (np._NoValue,), "mean": (np._NoValue,), "correction": (np._NoValue,), "copy": (None,)}  # fmt: skip
+
+
+def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    """Answer for a ufunc that met a Tensor."""
+    if method == "reduce" and ufunc in REDUCTIONS:
+        return array_function(self, REDUCTIONS[ufunc], (), inputs, {"axis": 0, **kwargs})
+    if method == "__call__" and not (kwargs and _busy(kwargs)):
+        ours = FUNCTIONS.get(ufunc)
+        if ours is not None:
+            return ours(*inputs)
+        if ufunc in PLAIN_UFUNCS:
+            return ufunc(*(_plain(x) for x in inputs))
+    name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+    raise _unknown(name, _busy(kwargs))
+
+
+def array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """Answer for a NumPy function that met a Tensor."""
+    if function in PLAIN:
+        return function(*(_plain(x) for x in args), **{k: _plain(v) for k, v in kwargs.items()})
+    ours = FUNCTIONS.get(function)
+    if ours is None:
+        raise _unknown(function.__name__, "")
+    busy = {k: v for k, v in kwargs.items() if not _idle(k, v)}
+    return ours(*args, **busy)
+
+
+def _plain(x: Any) -> Any:
+    """Replace Tensors, also inside lists and tuples, by their numbers."""
+    if isinstance(x, Tensor):
+        return value_of(x)
+    if isinstance(x, list | tuple) and any(isinstance(i, Tensor) for i in x):
+        return type(x)(_plain(i) for i in x)
+    return x
+
+
+def _idle(key: str, value: Any) -> bool:
+    return key in IDLE and any(
+        value is v or (isinstance(v, str | bool | tuple) and value == v) for v in IDLE[key]
+    )
+
+
+def _busy(kwargs: dict[str, Any]) -> str:
+    return ", ".join(key for key, value in kwargs.items() if not _idle(key, value))
+
+
+def _unknown(name: str, arguments: str) -> GradvizTypeError:
+    if name in known_names() and arguments:
+        return GradvizTypeError(
+            f"np.{name} on a Tensor takes no {arguments}",
+            where=where(),
+            hint="leave it out, and use the result instead",
+        )
+    return GradvizTypeError(
+        f"np.{name} has no derivative rule in gradviz",
+        where=where(),
+        hint=f"{suggestion(name, known_names())}; use .numpy() if no gradient is wanted, or register_op",
+    )
+
+
+def known_names() -> list[str]:
+    """Return the names of the NumPy functions that work on Tensors."""
+    return sorted({f.__name__ for f in FUNCTIONS} | set(OPS))
+
+
+def _compare(ufunc: np.ufunc) -> Callable[[Tensor, Any], Any]:
+    def method(self: Tensor, other: Any) -> Any:
+        return ufunc(value_of(self), _plain(other))
+
+    method.__doc__ = f"Return ``{ufunc.__name__}(self, other)`` as plain booleans."
+    return method
+
+
+def install() -> None:
+    """Give `Tensor` NumPy's protocols and the comparison operators."""
+    methods: dict[str, Any] = {
+        "__array_ufunc__": array_ufunc,
+        "__array_function__": array_function,
+        **{
+            f"__{name}__": _compare(ufunc)
+            for name, ufunc in {
+                "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+                "eq": np.equal, "ne": np.not_equal,
+            }.items()
+        },
+    }  # fmt: skip
+    for name, method in methods.items():
+        setattr(Tensor, name, method)
+
+
+__all__ = ["known_names", "array_function", "array_ufunc", "install"]

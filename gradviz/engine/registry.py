@@ -1,0 +1,300 @@
+"""The op registry: one entry says everything about an op.
+
+An entry is made by `primitive`, wrapped around the plain NumPy function that computes the op.
+The gradient tests, the docs table and the gallery iterate over `OPS`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import GradvizError, GradvizTypeError, GradvizValueError, ShapeError, suggestion
+from . import modes
+from .admit import admit, settle
+from .cotangents import pull
+from .sites import OFFSET_MASK, caller, variable_of
+from .tensor import CONST, Constant, Exposed, Result, Tensor, next_key, settle_leaf, value_of
+
+Vjp = Callable[..., Any]
+
+
+class Sample(NamedTuple):
+    """One set of arguments to try an op on: operands and metadata."""
+
+    args: tuple[Any, ...]
+    attrs: dict[str, Any] = {}  # noqa: RUF012 - never changed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Op:
+    """An operation: how to compute it, how to differentiate it, how to show it.
+
+    ``vjps`` holds one function per operand, ``vjp(g, y, *operands, **attrs)``, returning the
+    cotangent of that operand given the cotangent ``g`` of the result ``y`` (None where no
+    gradient flows). A single ``variadic`` rule takes the operand's position first.
+    ``formulas`` holds the derivative by each operand for people: ``{0}``, ``{1}`` stand for the
+    operands and ``{y}`` for the result.
+    """
+
+    name: str
+    forward: Callable[..., Any]
+    vjps: tuple[Vjp | None, ...]
+    symbol: str = ""
+    formulas: tuple[str, ...] = ()
+    samples: Callable[[np.random.Generator], Iterable[Sample]] | None = None
+    broadcasts: bool = False  # elementwise, with NumPy broadcasting
+    variadic: bool = False
+    scalar: Callable[..., float] | None = None  # the same on Python floats
+    summary: str = ""
+    reference: str = ""  # where the formula comes from
+
+    def vjp(self, arg: int) -> Vjp | None:
+        """Return the rule for operand ``arg``."""
+        if self.variadic:
+            return functools.partial(self.vjps[0], arg) if self.vjps[0] else None
+        return self.vjps[arg]
+
+    def pull(self, node: Tensor, g: Any) -> None:
+        """Send the cotangent ``g`` of ``node`` on to its operands."""
+        pull(self, node, g)
+
+
+OPS: dict[str, Op] = {}
+FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}  # NumPy function -> ours
+
+
+def primitive(
+    *vjps: Vjp | None,
+    symbol: str = "",
+    formulas: Sequence[str] = (),
+    samples: Callable[[np.random.Generator], Iterable[Sample]] | None = None,
+    implements: Iterable[Callable[..., Any]] = (),
+    broadcasts: bool = False,
+    variadic: bool = False,
+    scalar: Callable[..., float] | None = None,
+    name: str | None = None,
+    reference: str = "",
+) -> Callable[[Callable[..., Any]], Any]:
+    """Register the decorated NumPy function as an op and return the function that records it.
+
+    The first parameters, as many as there are ``vjps``, are operands; the others are metadata.
+    ``implements`` names the NumPy functions that call it when they meet a Tensor.
+    """
+
+    def decorate(forward: Callable[..., Any]) -> Any:
+        op = Op(
+            name=name or forward.__name__.strip("_"),
+            forward=forward,
+            vjps=vjps,
+            symbol=symbol or name or forward.__name__.strip("_"),
+            formulas=tuple(formulas),
+            samples=samples,
+            broadcasts=broadcasts,
+            variadic=variadic,
+            scalar=scalar,
+            summary=(inspect.getdoc(forward) or "").split("\n", 1)[0],
+            reference=reference,
+        )
+        if op.name in OPS:
+            raise GradvizValueError(
+                f"an op named {op.name!r} is registered already", hint="choose another name"
+            )
+        OPS[op.name] = op
+        function = recording_function(op)
+        for theirs in implements:
+            FUNCTIONS[theirs] = function
+        return function
+
+    return decorate
+
+
+def implements(*theirs: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Let the decorated function, composed of ops, answer for NumPy functions that meet a Tensor."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for one in theirs:
+            FUNCTIONS[one] = function
+        return function
+
+    return decorate
+
+
+def register_op(
+    *vjps: Vjp | None, name: str | None = None, symbol: str = "", formulas: Sequence[str] = ()
+) -> Callable[[Callable[..., Any]], Any]:
+    """Make an op of your own: decorate the NumPy function that computes it, give one vjp per operand.
+
+    A vjp takes ``(g, y, *operands, **attrs)`` and returns the operand's cotangent; write it in
+    NumPy functions so that it also works on Tensors, for higher derivatives. Check it with
+    `gradcheck`. Parameters after the operands are metadata.
+
+    >>> import gradviz, numpy as np
+    >>> @gradviz.register_op(lambda g, y, x: g * 3 * x**2, formulas=["3·{0}²"])
+    ... def doc_cube(x):
+    ...     return x**3
+    >>> w = gradviz.Tensor(2.0)
+    >>> doc_cube(w).backward()
+    >>> w.grad
+    12.0
+    """
+    if not vjps:
+        raise GradvizTypeError(
+            "register_op needs one vjp for each operand", hint="@register_op(lambda g, y, x: ...)"
+        )
+    return primitive(*vjps, name=name, symbol=symbol, formulas=formulas)
+
+
+def recording_function(op: Op) -> Callable[..., Any]:
+    """Return the public function of an op: it takes what ``op.forward`` takes, and records."""
+    if op.variadic:
+
+        @functools.wraps(op.forward)
+        def variadic(operands: Iterable[Any], **attrs: Any) -> Tensor:
+            return apply(op, tuple(operands), attrs or None)
+
+        variadic.op = op  # type: ignore[attr-defined]
+        return variadic
+
+    count = len(op.vjps)
+    names = list(inspect.signature(op.forward).parameters)
+    operand_names, attr_names = names[:count], names[count:]
+
+    @functools.wraps(op.forward)
+    def function(*args: Any, **kwargs: Any) -> Tensor:
+        if len(args) == count and not kwargs:
+            return apply(op, args, None)
+        operands, attrs = _bind(op, operand_names, attr_names, args, kwargs)
+        return apply(op, operands, attrs)
+
+    function.op = op  # type: ignore[attr-defined]
+    return function
+
+
+def _bind(
+    op: Op, operand_names: list[str], attr_names: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any] | None]:
+    """Sort arguments into operands and metadata, as the signature of ``op.forward`` says."""
+    names = operand_names + attr_names
+    if len(args) > len(names):
+        raise GradvizTypeError(f"{op.name} takes at most {len(names)} arguments, got {len(args)}")
+    given = dict(zip(names, args, strict=False))
+    for key, value in kwargs.items():
+        if key not in names:
+            raise GradvizTypeError(f"{op.name} has no argument {key!r}", hint=suggestion(key, names))
+        if key in given:
+            raise GradvizTypeError(f"{op.name} got two values for {key!r}")
+        given[key] = value
+    missing = [n for n in operand_names if n not in given]
+    if missing:
+        raise GradvizTypeError(f"{op.name} needs the argument {missing[0]!r}")
+    operands = tuple(given.pop(n) for n in operand_names)
+    return operands, {k: plain(v, op, k) for k, v in given.items()} or None
+
+
+def plain(value: Any, op: Op, key: str) -> Any:
+    """Return metadata as it is kept: a Tensor is not metadata, an array is copied."""
+    if isinstance(value, Tensor):
+        raise GradvizTypeError(
+            f"{op.name}: {key} cannot be a Tensor, for no gradient flows through it",
+            hint="give numbers, or use .numpy()",
+        )
+    return np.array(value) if isinstance(value, np.ndarray) else value
+
+
+def apply(op: Op, operands: tuple[Any, ...], attrs: dict[str, Any] | None = None) -> Tensor:
+    """Compute an op and record it as a node.
+
+    Raises `ShapeError` or `GradvizTypeError`, naming the operands, where NumPy would raise.
+    """
+    values = []
+    made: Any = Constant
+    for x in operands:
+        kind = x.__class__
+        if kind is Result or kind is Tensor:
+            made = Result if made is Constant else made
+        elif isinstance(x, Tensor):
+            if x._makes is not Constant:
+                made = x._makes
+        else:
+            return apply(op, _admitted(op, operands), attrs)
+        value = x._data
+        values.append(value if value.__class__ is not Exposed else settle_leaf(x))
+    out = made()
+    out._data = compute(op, values, attrs or {}, operands)
+    out._op = op
+    out._a = operands
+    out._b = attrs
+    frame = caller()
+    out._code = frame.f_code
+    out._key = next_key() + (frame.f_lasti & OFFSET_MASK)
+    out._grad = out._extra = None
+    if modes.active:
+        finish(out)
+    return out  # type: ignore[no-any-return]
+
+
+def _admitted(op: Op, operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """Make constants of the numbers and arrays among the operands."""
+    return tuple(
+        x if isinstance(x, Tensor) else _constant(admit(x, what=f"operand of {op.name}")) for x in operands
+    )
+
+
+def _constant(value: Any) -> Tensor:
+    out = Constant()  # type: ignore[call-arg]
+    out._data = value
+    out._op = CONST
+    out._a = out._b = out._grad = out._extra = out._code = None
+    out._key = next_key()
+    return out
+
+
+def finish(out: Tensor) -> None:
+    """Apply the open contexts to a new node: its scope, or no recording at all."""
+    out._extra = modes.ambient.get()
+    if not modes.recording.get():
+        out.__class__ = Constant
+        out._op = CONST
+        out._a = out._b = None
+
+
+def compute(op: Op, values: Sequence[Any], attrs: dict[str, Any], operands: Sequence[Any] = ()) -> Any:
+    """Run an op's forward function on plain values."""
+    if op.scalar is not None and all(v.__class__ is float for v in values):
+        try:
+            return op.scalar(*values, **attrs)
+        except (ValueError, OverflowError, ZeroDivisionError):
+            pass  # outside the domain: NumPy gives the NaN or Inf (and the warning) people expect
+    try:
+        return settle(op.forward(*values, **attrs))
+    except GradvizError:
+        raise
+    except (ValueError, TypeError, IndexError) as error:
+        raise _explained(op, operands or values, error) from error
+
+
+def _explained(op: Op, operands: Sequence[Any], error: Exception) -> GradvizError:
+    """Turn NumPy's error into one that names the operands, their shapes and the user's line."""
+    frame = caller()
+    shown = ", ".join(_described(x, frame) for x in operands[:6])
+    where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    message = f"{op.name}({shown}): {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    if isinstance(error, TypeError):
+        return GradvizTypeError(message, where=where)
+    return ShapeError(message, where=where, hint="check the shapes above" if "shape" in str(error) else "")
+
+
+def _described(x: Any, frame: Any) -> str:
+    name = (x.name if isinstance(x, Tensor) else None) or variable_of(x, frame) or ""
+    shape = np.shape(value_of(x) if isinstance(x, Tensor) else x)
+    return f"{name} of shape {shape}".strip()
+
+
+Tensor._makes = Result  # type: ignore[attr-defined] # the class of an op's result
+Constant._makes = Constant  # type: ignore[attr-defined]

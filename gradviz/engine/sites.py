@@ -1,0 +1,163 @@
+"""Where a node was made: found at once, decoded only when somebody looks.
+
+Recording stores a code object and an instruction offset. Everything a person wants to read
+(file, line, columns, the very expression, the variable it was assigned to) is worked out from
+those two later. The text of a source file is remembered when it is first looked at, together
+with a check that it is still the text that ran.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import linecache
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+ENGINE = str(Path(__file__).resolve().parent)
+# the creation number of a node stands above these bits of its key, the instruction offset below
+OFFSET_BITS = 24
+OFFSET_MASK = (1 << OFFSET_BITS) - 1
+
+
+class Place(NamedTuple):
+    """A decoded site."""
+
+    file: str
+    line: int
+    column: int | None
+    end_column: int | None
+    function: str
+    text: str
+    code: str
+
+
+def caller() -> FrameType:
+    """Return the innermost frame outside the engine."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename.startswith(ENGINE) and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def where(frame: FrameType | None = None) -> str:
+    """Return ``file:line`` of the user's code that is running, for an error message."""
+    frame = frame or caller()
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+@lru_cache(maxsize=65536)
+def place(code: CodeType, offset: int) -> Place:
+    """Decode a code object and an instruction offset."""
+    line, end_line, column, end_column = _position(code, offset)
+    lines = _lines(code.co_filename)
+    return Place(
+        file=code.co_filename,
+        line=line,
+        column=column,
+        end_column=end_column if end_line == line else None,
+        function=code.co_qualname,
+        text=_expression(lines, line, end_line, column, end_column),
+        code=lines[line - 1].strip() if line <= len(lines) else "",
+    )
+
+
+def _position(code: CodeType, offset: int) -> tuple[int, int, int | None, int | None]:
+    """Return (line, end line, column, end column) of one instruction, columns in characters."""
+    for index, (line, end_line, column, end_column) in enumerate(code.co_positions()):
+        if index * 2 == offset:
+            line = line or code.co_firstlineno
+            lines = _lines(code.co_filename)
+            return (
+                line,
+                end_line or line,
+                _characters(lines, line, column),
+                _characters(lines, end_line, end_column),
+            )
+    return code.co_firstlineno, code.co_firstlineno, None, None
+
+
+def _characters(lines: tuple[str, ...], line: int | None, column: int | None) -> int | None:
+    """Turn a column counted in UTF-8 bytes into one counted in characters."""
+    if column is None or line is None or line > len(lines):
+        return column
+    return len(lines[line - 1].encode()[:column].decode(errors="replace"))
+
+
+@lru_cache(maxsize=1024)
+def _lines(file: str) -> tuple[str, ...]:
+    """Return the lines of a source file as Python's own tracebacks see them, read once."""
+    return tuple(line.rstrip("\n") for line in linecache.getlines(file))
+
+
+def remember(code: CodeType) -> None:
+    """Read the source of ``code`` now, so that a later edit of the file does not change what is shown."""
+    _lines(code.co_filename)
+
+
+def _expression(
+    lines: tuple[str, ...], line: int, end_line: int, column: int | None, end_column: int | None
+) -> str:
+    if column is None or end_column is None or end_line > len(lines) or line < 1:
+        return ""
+    if line == end_line:
+        return lines[line - 1][column:end_column]
+    inner = [lines[line - 1][column:], *lines[line : end_line - 1], lines[end_line - 1][:end_column]]
+    return " ".join(part.strip() for part in inner)
+
+
+@lru_cache(maxsize=65536)
+def assigned_name(code: CodeType, offset: int) -> str | None:
+    """Return the variable or attribute that the result of an instruction was stored in, if any.
+
+    >>> def f(x):
+    ...     y = x * 2
+    ...     return y
+    >>> [assigned_name(f.__code__, i.offset) for i in dis.get_instructions(f) if i.opname == "BINARY_OP"]
+    ['y']
+    """
+    following = _after(code, offset)
+    first = next(following, None)
+    if first is None:
+        return None
+    if first.opname == "COPY":  # a = b = expression
+        first = next(following, first)
+    if first.opname in {"STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF"}:
+        return str(first.argval)
+    if first.opname.startswith("LOAD_"):  # self.total = expression
+        second = next(following, None)
+        if second is not None and second.opname == "STORE_ATTR":
+            return f"{first.argval}.{second.argval}"
+    return None
+
+
+def _after(code: CodeType, offset: int) -> Iterator[dis.Instruction]:
+    """Yield the instructions after ``offset``, without the interpreter's inline caches."""
+    skipped = {"CACHE", "EXTENDED_ARG"}
+    return (i for i in _instructions(code) if i.offset > offset and i.opname not in skipped)
+
+
+@lru_cache(maxsize=4096)
+def _instructions(code: CodeType) -> tuple[dis.Instruction, ...]:
+    return tuple(dis.get_instructions(code))
+
+
+def variable_of(value: object, frame: FrameType) -> str | None:
+    """Return the name of the variable of ``frame`` that holds ``value``, if one does."""
+    for name, held in frame.f_locals.items():
+        if held is value and not name.startswith("_"):
+            return name
+    return None
+
+
+def is_expression(text: str) -> bool:
+    """Tell whether ``text`` is one whole Python expression."""
+    try:
+        ast.parse(text.strip(), mode="eval")
+    except SyntaxError:
+        return False
+    return True

@@ -1,0 +1,493 @@
+"""`Tensor`: a value that remembers how it was made.
+
+Three classes share one layout of eight slots:
+
+* `Tensor` itself is a leaf that a gradient is wanted for;
+* `Result` is what an op made of tensors, one of which wants a gradient;
+* `Constant` wants none: a leaf, or the result of an op on constants.
+
+``_op`` says how ``_a`` and ``_b`` are to be read. For a `Leaf` they are unused. For a `Form`
+(an operator on two values, the hot path) they are the two operands. For an `Op` (everything
+else) ``_a`` is the tuple of operands and ``_b`` the metadata. An operand is a Tensor, or the
+number or array that the user wrote. ``_key`` is the creation number above 24 bits of
+instruction offset, so creation order is a comparison and the source line costs one addition.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import GradvizTypeError, GradvizValueError, ShapeError
+from . import modes
+from .admit import Number, admit, differentiable
+from .methods import Methods
+from .modes import Extra
+from .sites import ENGINE, OFFSET_BITS, OFFSET_MASK, Place, caller, place, where
+
+next_key: Callable[[], int] = itertools.count(1 << OFFSET_BITS, 1 << OFFSET_BITS).__next__
+
+
+class Leaf:
+    """The op of a node that no op made: a parameter, an input or a constant."""
+
+    __slots__ = ("assigned", "name")
+
+    def __init__(self, name: str, *, assigned: bool = False) -> None:
+        self.name = name
+        self.assigned = assigned  # its value was replaced at least once
+
+
+PARAM, INPUT, CONST = Leaf("param"), Leaf("input"), Leaf("const")
+ASSIGNED = {leaf.name: Leaf(leaf.name, assigned=True) for leaf in (PARAM, INPUT, CONST)}
+
+
+class Exposed:
+    """An array that was handed out for writing: it is copied again before an op uses it."""
+
+    __slots__ = ("array", "before")
+
+    def __init__(self, array: np.ndarray, before: np.ndarray) -> None:
+        self.array = array
+        self.before = before
+
+
+class Tensor(Methods):
+    """A number or array whose gradient can be asked for.
+
+    ``data`` is a number, an array or a list of numbers; it is copied. Scalars are kept as
+    Python floats, arrays keep their floating dtype, lists of integers become float64.
+    Complex, object, string and (when a gradient is required) integer arrays raise
+    `GradvizTypeError`.
+
+    >>> w = Tensor(3.0, name="w")
+    >>> y = w * w + 1
+    >>> y.backward()
+    >>> y, w.grad
+    (Tensor(10.0), 6.0)
+    """
+
+    __slots__ = ("_a", "_b", "_code", "_data", "_extra", "_grad", "_key", "_op")
+    __hash__ = object.__hash__  # identity, although == compares values
+    __array_priority__ = 1000.0
+
+    _a: Any
+    _b: Any
+    _code: Any
+    _data: Any
+    _extra: Extra | None
+    _grad: Any
+    _key: int
+    _op: Any
+
+    def __init__(self, data: Any, *, name: str | None = None, requires_grad: bool = True) -> None:
+        value = admit(data.detach().data if isinstance(data, Tensor) else data, what=_named(name))
+        self._data = differentiable(value, name) if requires_grad else value
+        _init_leaf(self, PARAM if requires_grad else INPUT, name)
+
+    # -- what it is -------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Any:
+        """The value: a float, or an array. Assign to a leaf's ``data`` to change it.
+
+        A leaf hands out an array that may be written to until the next op uses the leaf; what
+        an op computed is read-only. Either way no recorded gradient can change unnoticed.
+        """
+        value = self._data
+        if value.__class__ is float:
+            return value
+        if not self.is_leaf:
+            value.setflags(write=False)
+            return value
+        if value.__class__ is not Exposed:
+            value = self._data = Exposed(value.copy(), value)
+        return value.array
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        if not self.is_leaf:
+            raise GradvizTypeError(
+                f"{self.label} is the result of {self.op}: only a leaf's data can be assigned", where=where()
+            )
+        _assign(self, value)
+
+    @property
+    def grad(self) -> Any:
+        """The gradient that the last ``backward()`` calls brought: None if none did.
+
+        A leaf's gradient adds up over calls until ``zero_grad()``; a result keeps that of the last.
+        """
+        grad = self._grad
+        if grad.__class__ is np.ndarray and not self.is_leaf:
+            grad.setflags(write=False)
+        return grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None and not isinstance(value, Tensor):
+            value = admit(value, what=f"gradient of {self.label}")
+            if np.shape(value) != self.shape:
+                raise ShapeError(
+                    f"gradient of shape {np.shape(value)} assigned to {self.label} of shape {self.shape}",
+                    where=where(),
+                )
+            if value.__class__ is np.ndarray:
+                value.setflags(write=True)
+        self._grad = value
+
+    @property
+    def name(self) -> str | None:
+        """The name given by hand, or None (pictures then use the variable's name)."""
+        return self._extra.name if self._extra else None
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        self._extra = (self._extra or Extra())._replace(name=None if name is None else str(name))
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """The scopes that were open when it was made, outermost first."""
+        return self._extra.scope if self._extra else ()
+
+    @property
+    def op(self) -> str:
+        """The name of the op that made it: ``"mul"``; ``"param"``, ``"input"``, ``"const"`` for a leaf."""
+        return str(self._op.name)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors it was made of, in order, with repeats; numbers appear as constants."""
+        return operands(self)
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """The metadata of its op, such as ``{"axis": 0}``."""
+        return dict(self._b or {}) if self._a.__class__ is tuple else {}
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no op made it."""
+        return self._op.__class__ is Leaf
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient is computed for it."""
+        return not isinstance(self, Constant)
+
+    @property
+    def source(self) -> Place | None:
+        """Where it was made: file, line, columns, function and the text of the expression."""
+        code, offset = site(self)
+        return place(code, offset) if code is not None else None
+
+    @property
+    def label(self) -> str:
+        """What an error calls it: its name, else its op and shape."""
+        return repr(self.name) if self.name else f"{self.op} of shape {self.shape}"
+
+    # -- shape ------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape: ``()`` for a scalar."""
+        return () if self._data.__class__ is float else value_of(self).shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype."""
+        return np.dtype(np.float64) if self._data.__class__ is float else value_of(self).dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return 1 if self._data.__class__ is float else int(value_of(self).size)
+
+    # -- as plain numbers -------------------------------------------------------------------
+
+    def item(self) -> float:
+        """Return the only element as a Python number; raises `GradvizValueError` if there are more."""
+        if self.size != 1:
+            raise GradvizValueError(
+                f"{self.label} has {self.size} elements: item() needs one", where=where(), hint="use .numpy()"
+            )
+        value = value_of(self)
+        return value if value.__class__ is float else value.item()  # type: ignore[no-any-return]
+
+    def numpy(self) -> np.ndarray:
+        """Return a copy of the value as an array."""
+        return np.array(value_of(self))
+
+    def tolist(self) -> Any:
+        """Return the value as (nested lists of) Python numbers."""
+        return self.numpy().tolist()
+
+    def detach(self) -> Tensor:
+        """Return the same value as a constant: no gradient flows back through it."""
+        return constant_of(value_of(self), self._extra)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(value_of(self), dtype=dtype)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        raise GradvizTypeError(
+            f"{self.label} is not an integer: it cannot be used as an index", where=where()
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise GradvizTypeError(f"{self.label} is a scalar: it has no len()", where=where())
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.shape:
+            raise GradvizTypeError(f"{self.label} is a scalar: it cannot be iterated over", where=where())
+        return (self[i] for i in range(self.shape[0]))
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __repr__(self) -> str:
+        value = value_of(self)
+        text = (
+            repr(value)
+            if value.__class__ is float
+            else np.array2string(value, separator=", ", prefix="Tensor(")
+        )
+        named = f", name={self.name!r}" if self.name else ""
+        grad = "" if self.requires_grad else ", requires_grad=False"
+        return f"Tensor({text}{named}{grad})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        return copy_leaf(self)
+
+    def __copy__(self) -> Tensor:
+        return copy_leaf(self)
+
+    def __reduce__(self) -> Any:
+        return rebuild, (np.array(value_of(self)), self.name, self.requires_grad)
+
+    # -- gradients --------------------------------------------------------------------------
+
+    def backward(self, grad: Any = None, *, create_graph: bool = False) -> None:
+        """Compute the gradient of this value by everything it was made of.
+
+        ``grad`` is the gradient to start from, of this tensor's shape; it may be left out for a
+        scalar. Leaves add the result to their ``grad``, results keep it. With
+        ``create_graph=True`` the gradients are Tensors themselves and can be differentiated again.
+        Either every gradient is set or, after an error or Ctrl-C, none.
+
+        Raises `NonScalarError` for an array without ``grad``, `GradvizTypeError` if nothing here
+        requires a gradient and `StaleValueError` if a leaf was changed after it was used.
+        """
+        from .backward import backward
+
+        backward(self, grad, create_graph=create_graph)
+
+    def zero_grad(self) -> None:
+        """Forget the gradient: ``grad`` is None again."""
+        self._grad = None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Switch a leaf's gradient on or off and return it."""
+        if not self.is_leaf:
+            raise GradvizTypeError(f"{self.label} is not a leaf: use detach()", where=where())
+        if requires_grad:
+            differentiable(value_of(self), self.name)
+        self.__class__ = Tensor if requires_grad else Constant
+        self._op = PARAM if requires_grad else INPUT
+        return self
+
+    if TYPE_CHECKING:  # installed by operators.py
+
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __rmatmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __pos__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+
+
+class Result(Tensor):
+    """What an op made of tensors, one of which at least requires a gradient."""
+
+    __slots__ = ()
+    __init__ = object.__init__  # type: ignore[assignment] # made by ops alone, one slot at a time
+
+
+class Constant(Tensor):
+    """A tensor that requires no gradient: a leaf, or what an op made of such."""
+
+    __slots__ = ()
+    __init__ = object.__init__  # type: ignore[assignment]
+
+
+Result.__name__ = Constant.__name__ = "Tensor"
+
+
+def tensor(data: Any, *, name: str | None = None, requires_grad: bool = True) -> Tensor:
+    """Return ``Tensor(data, ...)``: the function PyTorch users look for.
+
+    >>> tensor([1, 2]).dtype
+    dtype('float64')
+    """
+    return Tensor(data, name=name, requires_grad=requires_grad)
+
+
+def constant(data: Any, *, name: str | None = None) -> Tensor:
+    """Return a tensor that requires no gradient; a big data array is copied here, once.
+
+    >>> X = constant([[1.0, 2.0]], name="X")
+    >>> X.requires_grad, X.op
+    (False, 'const')
+    """
+    return constant_of(admit(data.detach().data if isinstance(data, Tensor) else data, what=_named(name)),
+                       Extra(name=name) if name else None)  # fmt: skip
+
+
+def constant_of(value: Any, extra: Extra | None = None) -> Tensor:
+    """Make a constant leaf of a value the graph already owns."""
+    out = Constant()  # type: ignore[call-arg]
+    out._data = value
+    _init_leaf(out, CONST, None)
+    out._extra = extra
+    return out
+
+
+def _init_leaf(self: Tensor, op: Leaf, name: str | None) -> None:
+    self._op = op
+    self._a = self._b = self._grad = None
+    frame = caller()
+    self._code = frame.f_code
+    self._key = next_key() + (frame.f_lasti & OFFSET_MASK)
+    outer = modes.ambient.get() if modes.active else None
+    self._extra = (outer or Extra())._replace(name=str(name)) if name is not None else outer
+    if op is INPUT:
+        self.__class__ = Constant
+
+
+def _named(name: str | None) -> str:
+    return f"Tensor {name!r}" if name else "Tensor"
+
+
+def value_of(t: Tensor) -> Any:
+    """Return the value without handing it out for writing."""
+    value = t._data
+    return value.array if value.__class__ is Exposed else value
+
+
+def site(t: Tensor) -> tuple[Any, int]:
+    """Return the code object and offset that made ``t``."""
+    if t._extra is not None and t._extra.site is not None:
+        return t._extra.site
+    return t._code, t._key & OFFSET_MASK
+
+
+def operands(t: Tensor) -> tuple[Tensor, ...]:
+    """Return the operands as Tensors; a raw number is turned into a constant that stays."""
+    op = t._op
+    if op.__class__ is Leaf:
+        return ()
+    if t._a.__class__ is tuple:
+        t._a = tuple(_operand(x, t) for x in t._a)
+        return t._a
+    pair = (_operand(t._a, t), _operand(t._b, t))
+    return pair[::-1] if op.swapped else pair
+
+
+def _operand(value: Any, consumer: Tensor) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    out = constant_of(value)
+    out._code, out._key = consumer._code, consumer._key
+    return out
+
+
+def settle_leaf(t: Tensor) -> Any:
+    """Take back an array that was handed out: the leaf owns its value again, and an op may use it."""
+    exposed = t._data
+    array = exposed.array
+    if np.array_equal(array, exposed.before, equal_nan=True):
+        t._data = exposed.before
+    else:
+        t._data = array.copy()
+        t._data.setflags(write=False)
+        _mark_assigned(t, exposed.before)
+    array.setflags(write=False)  # a late write through an old alias is refused, not lost
+    return t._data
+
+
+def _assign(t: Tensor, value: Any) -> None:
+    old = t._data
+    if old.__class__ is Exposed and value is old.array:
+        return  # w.data -= ...: it was changed in place
+    before = old.before if old.__class__ is Exposed else old
+    new = admit(value_of(value) if isinstance(value, Tensor) else value, what=f"data of {t.label}")
+    new = _like(new, before, t)
+    t._data = new
+    _mark_assigned(t, before)
+
+
+def _like(new: Any, before: Any, t: Tensor) -> Any:
+    if np.shape(new) != np.shape(before):
+        raise ShapeError(
+            f"data of shape {np.shape(new)} assigned to {t.label} of shape {np.shape(before)}",
+            where=where(),
+            hint="a leaf keeps its shape; make a new Tensor instead",
+        )
+    if before.__class__ is float or new.__class__ is float or new.dtype == before.dtype:
+        return new
+    new = new.astype(before.dtype)
+    new.setflags(write=False)
+    return new
+
+
+def _mark_assigned(t: Tensor, before: Any) -> None:
+    t._op = ASSIGNED[t._op.name]
+    t._key = next_key() | (t._key & OFFSET_MASK)
+    t._extra = (t._extra or Extra())._replace(was=(before, t._grad))
+
+
+def copy_leaf(t: Tensor) -> Tensor:
+    """Return a leaf of the same value, name and kind, without history (as ``copy.deepcopy`` gives)."""
+    return rebuild(np.array(value_of(t)), t.name, t.requires_grad)
+
+
+def rebuild(data: Any, name: str | None, requires_grad: bool) -> Tensor:
+    """Make a leaf again from what a pickle holds."""
+    return Tensor(data, name=name, requires_grad=requires_grad)
+
+
+def internal(code: Any) -> bool:
+    """Tell whether a code object is the engine's own."""
+    return bool(code.co_filename.startswith(ENGINE))
+
+
+__all__ = ["Constant", "Exposed", "Leaf", "Number", "Result", "Tensor", "constant", "tensor"]
