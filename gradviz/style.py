@@ -1,4 +1,8 @@
-"""Every decision about how things look: options, colours, fonts."""
+"""Every decision about how things look: options and fonts here, colours and words beside it.
+
+The colours are in `gradviz.colours` and the wording of numbers in `gradviz.wording`; both
+can be had from here.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,29 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+from gradviz.colours import THEMES as THEMES
+from gradviz.colours import Theme as Theme
 from gradviz.errors import GradvizValueError, suggestion
+from gradviz.wording import Summary as Summary
+from gradviz.wording import derivative as derivative
+from gradviz.wording import format_array as format_array
+from gradviz.wording import format_number as format_number
+from gradviz.wording import summary as summary
 
-__all__ = ["FONTS", "Options"]
+__all__ = [
+    "FONTS",
+    "THEMES",
+    "Options",
+    "Summary",
+    "Theme",
+    "derivative",
+    "format_array",
+    "format_number",
+    "summary",
+]
 
 SHOW = ("name", "shape", "value", "grad", "local", "source", "stats")
 STYLES = ("circuit", "boxes", "compact")
-THEMES = ("auto", "light", "dark", "print")
 DIRECTIONS = ("LR", "TB")
 ENGINES = ("auto", "embedded", "system")
 FOLDS = ("auto", True, False)
@@ -72,7 +92,7 @@ class Options:
 def _check_choices(options: Options) -> None:
     allowed: dict[str, tuple[str | bool, ...]] = {
         "style": STYLES,
-        "theme": THEMES,
+        "theme": tuple(THEMES),
         "direction": DIRECTIONS,
         "fold": FOLDS,
         "engine": ENGINES,

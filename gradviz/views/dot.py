@@ -1,0 +1,354 @@
+"""A frame as Graphviz DOT: our own ids, escaped text, sorted attributes, one element a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from gradviz import escape, wording
+from gradviz.graphs import Frame, Graph, Node, Number
+from gradviz.style import FONTS, THEMES, Options
+from gradviz.views.cards import Card, as_frame, cards, largest_gradient
+
+if TYPE_CHECKING:
+    import graphviz
+
+__all__ = ["make_dot", "to_dot"]
+
+TEXT_SIZE = 11
+BIG = 300  # above this many nodes Graphviz is told not to polish
+WIDE = 0.17  # inches a wide (East Asian, emoji) character takes
+
+
+def to_dot(frame: Frame | Graph, options: Options | None = None) -> str:
+    """Return the DOT text of a frame, byte for byte the same for the same frame and options.
+
+    Nodes are ``n0``, ``n1``, ... by id, and ``op0``, ... for the op signs of the circuit style.
+    Raises `UnknownNameError` for a highlighted name that is not there.
+
+    >>> from gradviz.graphs import Graph, Node
+    >>> print(to_dot(Graph((Node(0, "x", "input", "input"),)), Options(style="compact")).splitlines()[-2])
+    	n0 [label=x class="gv-input" ...]
+    """
+    return Writer(as_frame(frame), options or Options()).digraph().source
+
+
+def make_dot(
+    var: Any,
+    params: Mapping[str, Any] | None = None,
+    show_attrs: bool = False,  # noqa: FBT001, FBT002 (torchviz's own signature)
+    show_saved: bool = False,  # noqa: FBT001, FBT002
+    max_attr_chars: int = 50,
+) -> graphviz.Digraph:
+    """Return the graph of ``var`` as a graphviz.Digraph, with values and gradients: torchviz's signature.
+
+    ``var`` is a Tensor, a torch.Tensor, a Frame or a Graph; ``params`` names leaves, as in
+    torchviz. ``show_attrs`` adds the attributes of every op (an axis, an exponent), each cut
+    at ``max_attr_chars``. ``show_saved`` marks what backward keeps: the operands (and the
+    result, ``y``) that occur in an op's derivative formulas, so ``a*b`` keeps both and ``a+b``
+    none; such an edge starts with a dot. Write it with ``.save()`` or, where a ``dot``
+    program is installed, ``.render()``.
+
+    >>> from gradviz.graphs import Frame, Graph, Node
+    >>> x, y = Node(0, "x", "input", "input"), Node(1, "y", "sin", "op", (0,))
+    >>> picture = make_dot(Frame(Graph((x, y), (1,)), [0.0, 0.0], [1.0, 1.0]))
+    >>> type(picture).__name__, "n0 -> n1" in picture.source
+    ('Digraph', True)
+    """
+    if isinstance(var, Frame | Graph):
+        frame = as_frame(var)
+    else:
+        from gradviz import sources
+
+        frame = sources.frame(var, params=params)
+    writer = Writer(frame, Options(style="boxes", direction="TB"))
+    if show_attrs:
+        writer.extra_lines = {node.id: list(attribute_lines(node, max_attr_chars)) for node in frame.graph.nodes}
+    writer.marks_saved = show_saved
+    return writer.digraph()
+
+
+def attribute_lines(node: Node, limit: int) -> Iterator[str]:
+    """Yield the attributes of an op, one a line, by name."""
+    for name in sorted(node.attrs):
+        yield f"{escape.clean(name, 40)}: {escape.clean(str(node.attrs[name]), max(1, limit))}"
+
+
+def saved_inputs(node: Node) -> frozenset[int]:
+    """Return the positions of the operands that the derivative formulas of an op mention.
+
+    >>> sorted(saved_inputs(Node(2, "c", "mul", "op", (0, 1), formulas=("{1}", "{0}"))))
+    [0, 1]
+    """
+    mentioned = "".join(node.formulas)
+    return frozenset(arg for arg in range(len(node.inputs)) if f"{{{arg}}}" in mentioned)
+
+
+class Writer:
+    """Writes the DOT of one frame."""
+
+    def __init__(self, frame: Frame, options: Options) -> None:
+        self.frame = frame
+        self.options = options
+        self.theme = THEMES[options.theme]
+        self.largest = largest_gradient(frame)
+        self.cards = cards(frame, options)
+        self.uses = [0] * len(self.cards)
+        for src, _, _ in frame.graph.edges:
+            self.uses[src] += 1
+        self.extra_lines: dict[int, list[str]] = {}
+        self.marks_saved = False
+
+    def digraph(self) -> graphviz.Digraph:
+        """Return the whole picture."""
+        import graphviz
+
+        dot = graphviz.Digraph(
+            graph_attr=self.graph_attributes(), node_attr=self.node_attributes(), edge_attr=self.edge_attributes()
+        )
+        clusters = Clusters(dot, self)
+        for card in self.cards:
+            self.write_node(clusters.at(self.frame.graph.nodes[card.id].scope), card)
+        clusters.close()
+        for src, dst, arg in self.frame.graph.edges:
+            dot.edge(f"n{src}", self.end_of(dst), **self.edge(src, dst, arg))
+        for card in self.cards:
+            self.write_carried(dot, card)
+        return dot
+
+    # -- the whole
+
+    def graph_attributes(self) -> dict[str, str]:
+        """Return the attributes of the graph."""
+        circuit = self.options.style == "circuit"
+        chosen = {
+            "bgcolor": "transparent",
+            "fontcolor": self.theme.ink,
+            "fontname": FONTS,
+            "nodesep": "0.22" if circuit else "0.28",
+            "pad": "0.06",
+            "rankdir": self.options.direction,
+            "ranksep": "0.32" if circuit else "0.42",
+        }
+        if len(self.cards) > BIG:
+            chosen |= {"mclimit": "0.05", "nslimit": "0", "nslimit1": "0"}
+        if self.options.title:
+            chosen |= {"fontsize": "15", "label": escape.for_dot(self.options.title), "labelloc": "t"}
+        return chosen
+
+    def node_attributes(self) -> dict[str, str]:
+        """Return what holds for every node."""
+        compact = self.options.style == "compact"
+        return {
+            "color": self.theme.line,
+            "fontcolor": self.theme.ink,
+            "fontname": FONTS,
+            "fontsize": str(TEXT_SIZE - compact),
+            "height": "0.22" if compact else "0.3",
+            "margin": "0.07,0.03" if compact else "0.13,0.07",
+            "shape": "box",
+            "style": "rounded,filled",
+            "width": "0.3",
+        }
+
+    def edge_attributes(self) -> dict[str, str]:
+        """Return what holds for every edge."""
+        return {
+            "arrowsize": "0.55",
+            "color": self.theme.stroke(0),
+            "fontcolor": self.theme.muted,
+            "fontname": FONTS,
+            "fontsize": "9.5",
+        }
+
+    # -- nodes
+
+    def write_node(self, dot: graphviz.Digraph, card: Card) -> None:
+        """Write the card of a node and, in a circuit, the sign of its op before it."""
+        if self.has_sign(card.id):
+            dot.node(f"op{card.id}", escape.for_dot(card.symbol), **self.sign(card))
+            dot.edge(f"op{card.id}", f"n{card.id}", **self.sign_edge(card))
+        dot.node(f"n{card.id}", self.label(card), **self.look(card))
+
+    def has_sign(self, id: int) -> bool:
+        """Tell whether the op of a node is drawn as a node of its own."""
+        node = self.frame.graph.nodes[id]
+        return self.options.style == "circuit" and node.kind == "op" and bool(node.inputs) and node.op != "scope"
+
+    def end_of(self, id: int) -> str:
+        """Return the DOT id that edges into a node lead to."""
+        return f"op{id}" if self.has_sign(id) else f"n{id}"
+
+    def label(self, card: Card) -> str:
+        """Return the lines of a card as a DOT label."""
+        if self.options.style == "compact":
+            return escape.for_dot(compact_line(card)) or " "
+        lines = [header(card, self.options.style), *(row.plain for row in card.rows)]
+        lines += self.extra_lines.get(card.id, [])
+        if self.marks_saved and "{y}" in "".join(self.frame.graph.nodes[card.id].formulas):
+            lines.append("kept for backward")
+        shown = [line for line in lines if line]
+        if len(shown) <= 1:
+            return escape.for_dot(shown[0]) if shown else " "
+        return "".join(escape.for_dot(line) + r"\l" for line in shown)
+
+    def look(self, card: Card) -> dict[str, str]:
+        """Return the attributes that set a card apart."""
+        found = {
+            "class": " ".join(classes(card)),
+            "color": self.theme.role_line(card.role),
+            "fillcolor": self.theme.role_fill(card.role),
+            "tooltip": escape.for_dot(card.tooltip),
+        }
+        if card.role == "output":
+            found["penwidth"] = "1.8"
+        if card.bad:
+            found |= {"color": self.theme.alarm, "fillcolor": self.theme.alarm_fill, "penwidth": "2.2"}
+        if card.pending:
+            found |= {"color": self.theme.faint, "fontcolor": self.theme.faint, "style": "rounded,filled,dashed"}
+            found["fillcolor"] = self.theme.paper
+        if card.highlighted:
+            found |= {"color": self.theme.highlight, "penwidth": "3.2"}
+        return found | width_for(card)
+
+    def sign(self, card: Card) -> dict[str, str]:
+        """Return the look of the round node with the sign of an op."""
+        pale = card.pending
+        found = {
+            "class": "gv-op gv-pending" if pale else "gv-op",
+            "color": self.theme.faint if pale else self.theme.line,
+            "fillcolor": self.theme.paper if pale else self.theme.card,
+            "fontcolor": self.theme.faint if pale else self.theme.ink,
+            "fontsize": "13",
+            "margin": "0.09,0.02",
+            "tooltip": escape.for_dot(card.symbol),
+        }
+        if len(card.symbol) <= 2:
+            found |= {"fixedsize": "true", "height": "0.31", "shape": "circle", "width": "0.31"}
+        else:
+            found |= {"fontsize": "11", "height": "0.28"}
+        return found
+
+    def sign_edge(self, card: Card) -> dict[str, str]:
+        """Return the look of the edge from the sign of an op to its result."""
+        return self.stroke(card.level, card.pending) | {"weight": "4"}
+
+    # -- edges
+
+    def edge(self, src: int, dst: int, arg: int) -> dict[str, str]:
+        """Return the look of one edge: colour and width by its gradient, the derivative beside it."""
+        pending = self.cards[src].pending or self.cards[dst].pending
+        grad = self.edge_gradient(src, dst, arg)
+        found = self.stroke(wording.level(wording.signed_size(grad), self.largest), pending)
+        if wording.has_bad(grad):
+            found |= {"color": self.theme.alarm, "penwidth": "3"}
+        lines = list(self.edge_lines(src, dst, arg, grad))
+        if lines:
+            found["label"] = r"\n".join(f" {escape.for_dot(line)} " for line in lines)
+        if self.marks_saved and arg in saved_inputs(self.frame.graph.nodes[dst]):
+            found |= {"arrowtail": "dot", "dir": "both"}
+        return found
+
+    def edge_gradient(self, src: int, dst: int, arg: int) -> Number | None:
+        """Return what an edge contributed; where one edge is the only use, that is the gradient itself."""
+        if self.frame.edges is not None:
+            return self.frame.edge_grad(src, dst, arg)
+        return self.frame.grads[src] if self.uses[src] == 1 else None
+
+    def edge_lines(self, src: int, dst: int, arg: int, grad: Number | None) -> Iterator[str]:
+        """Yield the local derivative and, where several edges add up, the part of this one."""
+        if "local" not in self.options.show or self.cards[dst].pending:
+            return
+        derivative = wording.derivative(self.frame, src, dst, arg, self.options.precision)
+        if derivative and self.frame.graph.nodes[src].kind != "const":
+            yield derivative
+        if self.uses[src] > 1 and isinstance(grad, float) and "grad" in self.options.show:
+            yield f"grad += {wording.format_number(grad, self.options.precision)}"
+
+    def stroke(self, level: int, pending: bool) -> dict[str, str]:
+        """Return colour and width of an edge for a gradient level."""
+        if pending:
+            return {"color": self.theme.faint, "style": "dashed"}
+        found = {"color": self.theme.stroke(level), "penwidth": f"{1 + 0.55 * abs(level):.2f}"}
+        if level < 0 and self.theme.dashed_negative:
+            found["style"] = "dashed"
+        return found if level else {}
+
+    def write_carried(self, dot: graphviz.Digraph, card: Card) -> None:
+        """Draw what a folded node takes over from the round before."""
+        carried = self.frame.graph.nodes[card.id].attrs.get("carried", ())
+        for src in carried:
+            look = {"color": self.theme.muted, "constraint": "false", "label": "next", "style": "dashed"}
+            dot.edge(f"n{src}", self.end_of(card.id), **look)
+
+
+class Clusters:
+    """Opens and closes the boxes of scopes while nodes are written in order."""
+
+    def __init__(self, dot: graphviz.Digraph, writer: Writer) -> None:
+        self.root = dot
+        self.writer = writer
+        self.boxes: dict[tuple[str, ...], graphviz.Digraph] = {(): dot}
+
+    def at(self, scope: tuple[str, ...]) -> graphviz.Digraph:
+        """Return the box of a scope, made with those around it when it is met first."""
+        for depth in range(1, len(scope) + 1):
+            if scope[:depth] not in self.boxes:
+                self.boxes[scope[:depth]] = self.new_box(scope[depth - 1], depth)
+        return self.boxes[scope]
+
+    def new_box(self, name: str, depth: int) -> graphviz.Digraph:
+        """Return an empty cluster."""
+        import graphviz
+
+        theme = self.writer.theme
+        attributes = {
+            "class": "gv-scope",
+            "color": theme.scope_line,
+            "fillcolor": theme.scope,
+            "fontcolor": theme.muted,
+            "fontsize": "11",
+            "label": escape.for_dot(name, 60),
+            "labeljust": "l",
+            "margin": "10",
+            "style": "rounded,filled",
+        }
+        return graphviz.Digraph(f"cluster{len(self.boxes) - 1}", graph_attr=attributes)
+
+    def close(self) -> None:
+        """Put every box into the one around it, the innermost first."""
+        for scope in sorted(self.boxes, key=len, reverse=True):
+            if scope:
+                self.boxes[scope[:-1]].subgraph(self.boxes[scope])
+
+
+def header(card: Card, style: str) -> str:
+    """Return the first line of a card as text."""
+    sign = card.symbol if style == "boxes" else ""
+    return " ".join(filter(None, (card.title, sign, card.note)))
+
+
+def compact_line(card: Card) -> str:
+    """Return the one line of a card in the compact style."""
+    value = next((row.text for row in card.rows if row.key == "value"), "")
+    return " ".join(filter(None, (card.title, card.symbol, value)))
+
+
+def classes(card: Card) -> Iterator[str]:
+    """Yield the CSS classes of a card."""
+    yield f"gv-{card.role}"
+    for name in ("pending", "highlighted", "bad"):
+        if getattr(card, name):
+            yield f"gv-{name}"
+
+
+def width_for(card: Card) -> dict[str, str]:
+    """Return the width a card needs for characters that Graphviz takes for narrow ones."""
+    longest = max((sum(ord(char) > 0x1100 for char in text) for text in (card.title, card.note)), default=0)
+    return {"width": f"{0.6 + WIDE * longest:.2f}"} if longest else {}
+
+
+def with_style(options: Options, style: str) -> Options:
+    """Return the same options in another style."""
+    return replace(options, style=style)
