@@ -109,19 +109,10 @@ def frame_from_json(text: str) -> Frame:
 
 def parsed(text: str, kind: str) -> dict[str, Any]:
     """Return the JSON object in ``text`` if it is a gradviz object of this kind and format."""
-    if not isinstance(text, str):
-        raise GradvizTypeError(f"JSON text must be str, not {type(text).__name__}")
-    if len(text) > TEXT_LIMIT:
-        raise GraphError(f"the text has {len(text)} characters; the limit is {TEXT_LIMIT}")
-    try:
-        data = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise GraphError(f"this is not the JSON of a gradviz {kind}: {str(error)[:200]}") from None
+    data = parsed_json(text, f"a gradviz {kind}")
     if not isinstance(data, dict):
         article = "an" if type(data).__name__ == "int" else "a"
-        raise GraphError(
-            f"this is not a gradviz {kind}: the text holds {article} {type(data).__name__}, not an object"
-        )
+        raise GraphError(f"this is not a gradviz {kind}: the text holds {article} {type(data).__name__}, not an object")
     if data.get("kind") != kind:
         raise GraphError(f"this is not a gradviz {kind}: its kind is {brief(data.get('kind'))}")
     if type(data.get("format")) is not int or data["format"] != FORMAT:
@@ -129,6 +120,18 @@ def parsed(text: str, kind: str) -> dict[str, Any]:
             f"the format of this {kind} is {brief(data.get('format'))}; this version reads format {FORMAT}"
         )
     return data
+
+
+def parsed_json(text: str, what: str) -> Any:
+    """Return what a JSON text holds; ``what`` names it in errors."""
+    if not isinstance(text, str):
+        raise GradvizTypeError(f"JSON text must be str, not {type(text).__name__}")
+    if len(text) > TEXT_LIMIT:
+        raise GraphError(f"the text has {len(text)} characters; the limit is {TEXT_LIMIT}")
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise GraphError(f"this is not the JSON of {what}: {str(error)[:200]}") from None
 
 
 def _refuse(name: str) -> None:

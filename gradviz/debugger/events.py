@@ -1,0 +1,336 @@
+"""A computation as events: every value as it is computed, every gradient as it flows back.
+
+The frame of a step is the fold of the events so far, made when it is asked for. Gradients of
+one backward pass arrive from the consumer with the highest id down, so a node's own backward
+step comes when its gradient is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+import numpy as np
+
+from gradviz.errors import GradvizTypeError
+from gradviz.escape import clean
+from gradviz.graphs import EdgeNumbers, Frame, Graph, Node, Number
+from gradviz.listing import expression_text, number_text
+from gradviz.plain import frozen_number
+
+__all__ = ["Contribution", "Step", "Steps", "steps"]
+
+FORWARD, BACKWARD = "forward", "backward"
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one edge adds to a gradient: ``amount`` goes from ``dst`` to its argument ``src``.
+
+    ``local`` is d(dst)/d(src) (None where it is not elementwise), ``upstream`` the gradient of
+    ``dst``, ``formula`` the local derivative in the names of the graph. ``amount`` is None when
+    the frame does not know the numbers of its edges.
+    """
+
+    src: int
+    dst: int
+    arg: int
+    local: Number | None
+    upstream: Number | None
+    amount: Number | None
+    formula: str = ""
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Step:
+    """One event: a node's value is computed, or a node passes its gradient on to its inputs.
+
+    >>> from gradviz.graphs import EdgeTable
+    >>> x, y = Node(0, "x", "param", "param"), Node(1, "y", "neg", "op", (0,), symbol="-")
+    >>> frame = Frame(Graph((x, y), (1,)), [3.0, -3.0], [-1.0, 1.0], EdgeTable({(0, 1, 0): -1.0}, {}))
+    >>> step = steps(frame)[2]
+    >>> step.phase, step.node.name, step.contributions[0].amount, step.frame.grad("x")
+    ('backward', 'y', -1.0, -1.0)
+    """
+
+    index: int
+    phase: str  # "forward" | "backward"
+    node: Node
+    number: int  # position within the phase
+    _steps: Steps = field(repr=False)
+
+    @property
+    def value(self) -> Number | None:
+        """The node's forward value."""
+        return self._steps.full.values[self.node.id]
+
+    @property
+    def grad(self) -> Number | None:
+        """The node's gradient, complete by now; None in the forward phase."""
+        return None if self.phase == FORWARD else self._steps.full.grads[self.node.id]
+
+    @property
+    def contributions(self) -> tuple[Contribution, ...]:
+        """What the node sends to its inputs in this step; empty in the forward phase and for leaves."""
+        return () if self.phase == FORWARD else self._steps.sent_by(self.node)
+
+    @property
+    def is_seed(self) -> bool:
+        """Whether the gradient starts here: a result of the graph, in the backward phase."""
+        return self.phase == BACKWARD and self.node.id in self._steps.full.graph.outputs
+
+    @property
+    def is_unexplained(self) -> bool:
+        """Whether a gradient is here that no other step sent: one of an earlier backward pass."""
+        alone = self.phase == BACKWARD and not self.is_seed
+        return alone and self._steps.last_sender(self.node.id) == self.node.id
+
+    @property
+    def graph(self) -> Graph:
+        """The graph stepped through."""
+        return self._steps.full.graph
+
+    @property
+    def frame(self) -> Frame:
+        """The graph as it is after this step: None for every number that is still to come."""
+        return self._steps.frame_after(self)
+
+    @property
+    def highlight(self) -> tuple[int, ...]:
+        """The ids to draw highlighted: the node of this step."""
+        return (self.node.id,)
+
+    @property
+    def pending(self) -> tuple[int, ...]:
+        """The ids whose value (in the backward phase: gradient) is still to come, to be drawn pale."""
+        full = self._steps.full
+        if self.phase == FORWARD:
+            return tuple(range(self.node.id + 1, len(full.graph)))
+        now = self.frame.grads
+        return tuple(i for i, grad in enumerate(full.grads) if grad is not None and now[i] is None)
+
+    def __repr__(self) -> str:
+        return f"Step({self})"
+
+    def __str__(self) -> str:
+        title = f"{self.phase} {self.number}: "
+        return title + (_forward_text(self) if self.phase == FORWARD else _backward_text(self))
+
+
+class Steps(Sequence[Step]):
+    """Every step of a computation in order; indexing, slicing and iterating give `Step`.
+
+    >>> print(steps(Frame(Graph((Node(0, "x", "input", "input"),), (0,)), [3.0], [1.0])))
+    forward 0: x = 3 (input)
+    backward 0: d/d(x) = 1 (seed)
+    """
+
+    def __init__(self, full: Frame) -> None:
+        self.full = full
+        nodes = full.graph.nodes
+        self._reached = tuple(i for i in range(len(nodes) - 1, -1, -1) if full.grads[i] is not None)
+        self._consumers: list[list[int]] | None = None
+        self._last: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.full.graph) + len(self._reached)
+
+    @overload
+    def __getitem__(self, index: int) -> Step: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Step, ...]: ...
+    def __getitem__(self, index: int | slice) -> Step | tuple[Step, ...]:
+        if isinstance(index, slice):
+            return tuple(self._step(i) for i in range(*index.indices(len(self))))
+        try:
+            return self._step(range(len(self))[index])
+        except IndexError:
+            raise IndexError(f"step {index} of {len(self)}") from None
+
+    def _step(self, index: int) -> Step:
+        forward = len(self.full.graph)
+        if index < forward:
+            return Step(index, FORWARD, self.full.graph.nodes[index], index, self)
+        number = index - forward
+        return Step(index, BACKWARD, self.full.graph.nodes[self._reached[number]], number, self)
+
+    def __repr__(self) -> str:
+        return f"Steps({len(self.full.graph)} forward, {len(self._reached)} backward)"
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+    @property
+    def forward(self) -> tuple[Step, ...]:
+        """The steps of the forward phase, one per node; step i computes node i."""
+        return self[: len(self.full.graph)]
+
+    @property
+    def backward(self) -> tuple[Step, ...]:
+        """The steps of the backward phase, one per node a gradient reached, the seed first."""
+        return self[len(self.full.graph) :]
+
+    def sent_by(self, node: Node) -> tuple[Contribution, ...]:
+        """Return what a node sends to its inputs in its backward step."""
+        frame, found = self.full, []
+        for arg, src in enumerate(node.inputs):
+            if frame.grads[src] is None:
+                continue
+            amount = frame.edge_grad(src, node.id, arg)
+            if amount is not None or frame.edges is None:
+                local, upstream = frame.local(src, node.id, arg), frame.grads[node.id]
+                formula = frame.graph.formula(node, arg)
+                found.append(Contribution(src, node.id, arg, local, upstream, amount, formula))
+        return tuple(found)
+
+    def frame_after(self, step: Step) -> Frame:
+        """Return the frame as it is after a step; after the last one it is the whole frame itself."""
+        full, size, now = self.full, len(self.full.graph), step.node.id
+        if step.index == len(self) - 1:
+            return full
+        values, grads = full.values, _nothing(size)
+        if step.phase == FORWARD:
+            values = [*full.values[: now + 1], *_nothing(size - now - 1)]
+        else:
+            grads = [self._grad_after(i, now) for i in range(size)]
+        edges = None if full.edges is None else _ArrivedEdges(full.edges, step.phase, now)
+        return Frame(full.graph, values, grads, edges, full.step, full.meta)
+
+    def _grad_after(self, i: int, now: int) -> Number | None:
+        """Return what of the gradient of ``i`` has arrived once node ``now`` has sent its share."""
+        full = self.full.grads[i]
+        if full is None or now <= i:
+            return full
+        consumers = self._reached_consumers()[i]
+        if not consumers or consumers[-1] < now:
+            return None
+        return full if self.last_sender(i) >= now else self._partial(i, now)
+
+    def _reached_consumers(self) -> list[list[int]]:
+        """Return for every id the consumers that have a gradient, ascending, each once."""
+        if self._consumers is None:
+            found: list[list[int]] = [[] for _ in self.full.graph.nodes]
+            for dst in reversed(self._reached):
+                for src in set(self.full.graph.nodes[dst].inputs):
+                    found[src].append(dst)
+            self._consumers = found
+        return self._consumers
+
+    def last_sender(self, i: int) -> int:
+        """Return the consumer whose share completes the gradient of ``i``.
+
+        It is ``i`` itself for a seed, and where no step of this frame explains the gradient.
+        """
+        if i not in self._last:
+            self._last[i] = i if i in self.full.graph.outputs else self._lowest_sender(i)
+        return self._last[i]
+
+    def _lowest_sender(self, i: int) -> int:
+        consumers = self._reached_consumers()[i]
+        if not consumers:
+            return i
+        surely = self.full.edges is None or (len(consumers) == 1 and self.full.graph.nodes[i].kind == "op")
+        if surely:
+            return consumers[0]
+        return next((dst for dst in consumers if self._shares(i, dst)), i)
+
+    def _shares(self, src: int, dst: int) -> list[Number]:
+        """Return what ``dst`` sends to ``src``, by argument."""
+        args = [arg for arg, given in enumerate(self.full.graph.nodes[dst].inputs) if given == src]
+        amounts = (self.full.edge_grad(src, dst, arg) for arg in args)
+        return [amount for amount in amounts if amount is not None]
+
+    def _partial(self, i: int, now: int) -> Number | None:
+        total: Number | None = None
+        for dst in reversed(self._reached_consumers()[i]):
+            if dst < now:
+                break
+            for amount in self._shares(i, dst):
+                total = amount if total is None else np.add(total, amount)
+        return frozen_number(total)
+
+
+def _nothing(size: int) -> list[Number | None]:
+    return [None] * size
+
+
+@dataclass(frozen=True, slots=True)
+class _ArrivedEdges:
+    """The edge numbers of a moment: those of steps still to come are None."""
+
+    edges: EdgeNumbers
+    phase: str
+    now: int
+
+    def grad(self, src: int, dst: int, arg: int) -> Number | None:
+        arrived = self.phase == BACKWARD and dst >= self.now
+        return self.edges.grad(src, dst, arg) if arrived else None
+
+    def local(self, src: int, dst: int, arg: int) -> Number | None:
+        computed = self.phase == BACKWARD or dst <= self.now
+        return self.edges.local(src, dst, arg) if computed else None
+
+
+def _forward_text(step: Step) -> str:
+    node, name = step.node, clean(step.node.name)
+    value = number_text(step.value)
+    if node.kind != "op":
+        return f"{name} = {value} ({node.kind})"
+    return f"{name} = {expression_text(step.graph, node)} = {value}"
+
+
+def _backward_text(step: Step) -> str:
+    sent = step.contributions
+    arrived = f"d/d({clean(step.node.name)}) = {number_text(step.grad)}"
+    texts = [_contribution_text(step.graph, part) for part in sent]
+    if step.is_seed:
+        return "; ".join([f"{arrived} (seed)", *texts])
+    if step.is_unexplained:
+        return "; ".join([f"{arrived} (from an earlier pass)", *texts])
+    return "; ".join(texts) or f"{arrived} (complete)"
+
+
+def _contribution_text(graph: Graph, part: Contribution) -> str:
+    src, dst = clean(graph.nodes[part.src].name), clean(graph.nodes[part.dst].name)
+    text = f"d/d({src}) += d({dst})/d({src}) * d/d({dst})"
+    if part.local is not None and part.upstream is not None and part.amount is not None:
+        product = f"{number_text(part.local)} * {number_text(part.upstream)}"
+        text += f" = sum({product})" if np.size(part.amount) < np.size(part.upstream) else f" = {product}"
+    if part.amount is not None:
+        text += f" = {number_text(part.amount)}"
+    repeated = graph.nodes[part.dst].inputs.count(part.src) > 1
+    return f"{text} (argument {part.arg})" if repeated else text
+
+
+def steps(x: Any, *, params: Any = None) -> Steps:
+    """Return the computation of a Tensor or a Frame as a sequence of steps.
+
+    First the forward phase: one step per node in order, leaves included (a teacher first says
+    what is given), so step i brings the value of node i. Then the backward phase: one step per
+    node a gradient reached, from the last to the first. The first brings the seed; each step
+    sends the node's gradient to its inputs, and for a leaf says what its gradient has become.
+    The frame of the last step is the frame itself. ``params`` names parameters as in `frame`.
+
+    >>> from gradviz.graphs import EdgeTable
+    >>> x = Node(0, "x", "param", "param")
+    >>> y = Node(1, "y", "mul", "op", (0, 0), symbol="*", formulas=("{1}", "{0}"))
+    >>> table = {(0, 1, 0): 3.0, (0, 1, 1): 3.0}
+    >>> for step in steps(Frame(Graph((x, y), (1,)), [3.0, 9.0], [6.0, 1.0], EdgeTable(table, table))):
+    ...     print(step)
+    forward 0: x = 3 (param)
+    forward 1: y = x * x = 9
+    backward 0: d/d(y) = 1 (seed); d/d(x) += d(y)/d(x) * d/d(y) = 3 * 1 = 3 (argument 0);
+        d/d(x) += d(y)/d(x) * d/d(y) = 3 * 1 = 3 (argument 1)
+    backward 1: d/d(x) = 6 (complete)
+    """
+    if isinstance(x, Steps):
+        return x
+    shown = x if isinstance(x, Frame) else getattr(x, "frame", None)
+    if isinstance(shown, Frame):
+        return Steps(shown)
+    if isinstance(x, Graph):
+        raise GradvizTypeError("a Graph has no numbers to step through", hint="give a Frame or a Tensor")
+    from gradviz.sources import frame
+
+    return Steps(frame(x, params=params))
