@@ -48,7 +48,7 @@ class Op:
     symbol: str = ""
     formulas: tuple[str, ...] = ()
     samples: Callable[[np.random.Generator], Iterable[Sample]] | None = None
-    broadcasts: bool = False  # elementwise, with NumPy broadcasting
+    elementwise: bool = False  # each element of the result depends on one element of each operand
     variadic: bool = False
     scalar: Callable[..., float] | None = None  # the same on Python floats
     summary: str = ""
@@ -75,7 +75,7 @@ def primitive(
     formulas: Sequence[str] = (),
     samples: Callable[[np.random.Generator], Iterable[Sample]] | None = None,
     implements: Iterable[Callable[..., Any]] = (),
-    broadcasts: bool = False,
+    elementwise: bool = False,
     variadic: bool = False,
     scalar: Callable[..., float] | None = None,
     name: str | None = None,
@@ -84,7 +84,8 @@ def primitive(
     """Register the decorated NumPy function as an op and return the function that records it.
 
     The first parameters, as many as there are ``vjps``, are operands; the others are metadata.
-    ``implements`` names the NumPy functions that call it when they meet a Tensor.
+    ``implements`` names the NumPy functions that call it when they meet a Tensor;
+    ``elementwise`` ops broadcast their operands and have a local derivative per element.
     """
 
     def decorate(forward: Callable[..., Any]) -> Any:
@@ -95,7 +96,7 @@ def primitive(
             symbol=symbol or name or forward.__name__.strip("_"),
             formulas=tuple(formulas),
             samples=samples,
-            broadcasts=broadcasts,
+            elementwise=elementwise,
             variadic=variadic,
             scalar=scalar,
             summary=(inspect.getdoc(forward) or "").split("\n", 1)[0],

@@ -1,1 +1,70 @@
-"""Sources: anything that can be turned into a Frame."""
+"""Sources: anything that can be turned into a Frame.
+
+A source is a module with ``graph(x, params)`` and ``frame(x, params)``. It is looked up by the
+package that defines the type of ``x`` and imported when first needed; other packages add
+theirs with an entry point of the group ``gradviz.sources``, named after that package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from ..errors import GradvizTypeError
+from ..graphs import Frame, Graph
+
+SOURCES = {"gradviz": "gradviz.sources.own"}
+
+
+def graph(x: Any, *, params: Mapping[str, Any] | None = None) -> Graph:
+    """Return the computation graph that made ``x``.
+
+    ``params`` gives names to tensors: ``{"w": w}``. Names are otherwise those given with
+    ``name=``, then the caller's variables, then the op with a number.
+
+    >>> import gradviz
+    >>> a, b = gradviz.Tensor(2.0), gradviz.Tensor(3.0)
+    >>> c = a * b
+    >>> [node.name for node in graph(c).nodes]
+    ['a', 'b', 'c']
+    """
+    if isinstance(x, Graph):
+        return x
+    if isinstance(x, Frame):
+        return x.graph
+    made: Graph = _source_of(x).graph(x, params)
+    return made
+
+
+def frame(x: Any, *, params: Mapping[str, Any] | None = None) -> Frame:
+    """Return the graph that made ``x`` with all values and gradients of this moment, copied.
+
+    >>> import gradviz
+    >>> a, b = gradviz.Tensor(2.0), gradviz.Tensor(3.0)
+    >>> c = a * b
+    >>> c.backward()
+    >>> frame(c).value("c"), frame(c).grad("a"), frame(c).edge_grad("a", "c", 0)
+    (6.0, 3.0, 3.0)
+    """
+    if isinstance(x, Frame):
+        return x
+    if isinstance(x, Graph):
+        return Frame(x, (None,) * len(x), (None,) * len(x))
+    made: Frame = _source_of(x).frame(x, params)
+    return made
+
+
+def _source_of(x: Any) -> Any:
+    """Return the source module for the type of ``x`` or of one of its bases."""
+    for base in type(x).__mro__:
+        package = base.__module__.split(".", 1)[0]
+        if package in SOURCES:
+            return importlib.import_module(SOURCES[package])
+        for point in entry_points(group="gradviz.sources", name=package):
+            return point.load()
+    raise GradvizTypeError(
+        f"{type(x).__module__}.{type(x).__name__} has no computation graph that gradviz can read",
+        hint=f"give a gradviz Tensor, a Frame or a Graph; known sources: {', '.join(SOURCES)}",
+    )

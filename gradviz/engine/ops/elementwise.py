@@ -9,13 +9,17 @@ derivative of ``|x|`` at 0 is 0, ``x**0`` has derivative 0 also at 0.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
+from ..forms import power as float_power
 from ..registry import primitive
 from .samples import binary, unary
+
+elementwise = functools.partial(primitive, elementwise=True)
 
 
 def _identity(g: Any, y: Any, *args: Any) -> Any:
@@ -33,14 +37,13 @@ def _zero(g: Any, y: Any, *args: Any) -> Any:
 # -- arithmetic -------------------------------------------------------------------------------
 
 
-@primitive(
+@elementwise(
     _identity,
     _identity,
     symbol="+",
     formulas=("1", "1"),
     samples=binary(),
     implements=(np.add,),
-    broadcasts=True,
 )
 def add(x: Any, y: Any) -> Any:
     """Return ``x + y``, elementwise.
@@ -52,27 +55,27 @@ def add(x: Any, y: Any) -> Any:
     return np.add(x, y)
 
 
-@primitive(
+@elementwise(
     _identity, _negated, name="sub", symbol="-", formulas=("1", "-1"), samples=binary(),
-    implements=(np.subtract,), broadcasts=True,
+    implements=(np.subtract,),
 )  # fmt: skip
 def subtract(x: Any, y: Any) -> Any:
     """Return ``x - y``, elementwise."""
     return np.subtract(x, y)
 
 
-@primitive(
+@elementwise(
     lambda g, out, x, y: g * y, lambda g, out, x, y: g * x, name="mul", symbol="*", formulas=("{1}", "{0}"),
-    samples=binary(), implements=(np.multiply,), broadcasts=True,
+    samples=binary(), implements=(np.multiply,),
 )  # fmt: skip
 def multiply(x: Any, y: Any) -> Any:
     """Return ``x * y``, elementwise."""
     return np.multiply(x, y)
 
 
-@primitive(
+@elementwise(
     lambda g, out, x, y: np.divide(g, y), lambda g, out, x, y: np.divide(-g * out, y), name="div", symbol="/",
-    formulas=("1/{1}", "-{y}/{1}"), samples=binary(-2, 2, 0.5, 2), implements=(np.divide,), broadcasts=True,
+    formulas=("1/{1}", "-{y}/{1}"), samples=binary(-2, 2, 0.5, 2), implements=(np.divide,),
 )  # fmt: skip
 def divide(x: Any, y: Any) -> Any:
     """Return ``x / y``, elementwise; by zero gives Inf or NaN with NumPy's warning."""
@@ -89,13 +92,13 @@ def _pow_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
     return g * out * np.log(np.where(np.equal(x, 0), 1.0, x))
 
 
-@primitive(
+@elementwise(
     _pow_base, _pow_exponent, name="pow", symbol="**", formulas=("{1}*{0}**({1}-1)", "{y}*log({0})"),
-    samples=binary(0.5, 2, -2, 3), implements=(np.power, np.float_power), broadcasts=True,
+    samples=binary(0.5, 2, -2, 3), implements=(np.power, np.float_power), scalar=float_power,
 )  # fmt: skip
 def power(x: Any, y: Any) -> Any:
     """Return ``x ** y``, elementwise; a negative base with a fractional exponent gives NaN."""
-    return np.power(np.asarray(x, dtype=float) if np.result_type(x).kind in "iub" else x, y)
+    return np.asarray(x, dtype=float if np.result_type(x).kind in "iub" else None) ** y
 
 
 def _mod_divisor(g: Any, out: Any, x: Any, y: Any) -> Any:
@@ -107,37 +110,37 @@ def _plain(x: Any) -> Any:
     return x.numpy() if hasattr(x, "requires_grad") else x
 
 
-@primitive(
+@elementwise(
     _identity, _mod_divisor, name="mod", symbol="%", formulas=("1", "-floor({0}/{1})"),
-    samples=binary(0.3, 0.9, 1, 2), implements=(np.remainder,), broadcasts=True,
+    samples=binary(0.3, 0.9, 1, 2), implements=(np.remainder,),
 )  # fmt: skip
 def remainder(x: Any, y: Any) -> Any:
     """Return ``x % y`` with the sign of ``y``, elementwise."""
     return np.remainder(x, y)
 
 
-@primitive(
+@elementwise(
     _identity, lambda g, out, x, y: -g * np.trunc(np.divide(_plain(x), _plain(y))), formulas=("1", "-trunc({0}/{1})"),
-    samples=binary(0.3, 0.9, 1, 2), implements=(np.fmod,), broadcasts=True,
+    samples=binary(0.3, 0.9, 1, 2), implements=(np.fmod,),
 )  # fmt: skip
 def fmod(x: Any, y: Any) -> Any:
     """Return the remainder of ``x / y`` with the sign of ``x``, elementwise."""
     return np.fmod(x, y)
 
 
-@primitive(_negated, name="neg", symbol="-", formulas=("-1",), samples=unary(), implements=(np.negative,))
+@elementwise(_negated, name="neg", symbol="-", formulas=("-1",), samples=unary(), implements=(np.negative,))
 def negative(x: Any) -> Any:
     """Return ``-x``."""
     return np.negative(x)
 
 
-@primitive(_identity, name="pos", symbol="+", formulas=("1",), samples=unary(), implements=(np.positive,))
+@elementwise(_identity, name="pos", symbol="+", formulas=("1",), samples=unary(), implements=(np.positive,))
 def positive(x: Any) -> Any:
     """Return ``+x``."""
     return np.positive(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: g * np.sign(_plain(x)), name="abs", symbol="abs", formulas=("sign({0})",), samples=unary(),
     implements=(np.absolute, np.fabs), scalar=abs,
 )  # fmt: skip
@@ -153,7 +156,7 @@ def absolute(x: Any) -> Any:
     return np.absolute(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: np.divide(-g * y, x),
     formulas=("-{y}/{0}",),
     samples=unary(0.5, 2),
@@ -167,13 +170,13 @@ def reciprocal(x: Any) -> Any:
 # -- powers, exponentials, logarithms -----------------------------------------------------------
 
 
-@primitive(lambda g, y, x: g * (2.0 * x), formulas=("2*{0}",), samples=unary(), implements=(np.square,))
+@elementwise(lambda g, y, x: g * (2.0 * x), formulas=("2*{0}",), samples=unary(), implements=(np.square,))
 def square(x: Any) -> Any:
     """Return ``x * x``."""
     return np.multiply(x, x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: np.divide(g, 2.0 * y), formulas=("1/(2*{y})",), samples=unary(0.5, 2), implements=(np.sqrt,),
     scalar=math.sqrt,
 )  # fmt: skip
@@ -182,7 +185,7 @@ def sqrt(x: Any) -> Any:
     return np.sqrt(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: np.divide(g, 3.0 * y * y),
     formulas=("1/(3*{y}²)",),
     samples=unary(0.5, 2),
@@ -193,7 +196,7 @@ def cbrt(x: Any) -> Any:
     return np.cbrt(x)
 
 
-@primitive(lambda g, y, x: g * y, formulas=("{y}",), samples=unary(), implements=(np.exp,), scalar=math.exp)
+@elementwise(lambda g, y, x: g * y, formulas=("{y}",), samples=unary(), implements=(np.exp,), scalar=math.exp)
 def exp(x: Any) -> Any:
     """Return ``e ** x``.
 
@@ -206,15 +209,13 @@ def exp(x: Any) -> Any:
     return np.exp(x)
 
 
-@primitive(
-    lambda g, y, x: g * y * math.log(2), formulas=("log(2)*{y}",), samples=unary(), implements=(np.exp2,)
-)
+@elementwise(lambda g, y, x: g * y * math.log(2), formulas=("log(2)*{y}",), samples=unary(), implements=(np.exp2,))
 def exp2(x: Any) -> Any:
     """Return ``2 ** x``."""
     return np.exp2(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: g * (y + 1.0),
     formulas=("{y} + 1",),
     samples=unary(),
@@ -226,7 +227,7 @@ def expm1(x: Any) -> Any:
     return np.expm1(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: np.divide(g, x),
     formulas=("1/{0}",),
     samples=unary(0.5, 2),
@@ -238,7 +239,7 @@ def log(x: Any) -> Any:
     return np.log(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: np.divide(g, x * math.log(2)), formulas=("1/(log(2)*{0})",), samples=unary(0.5, 2),
     implements=(np.log2,),
 )  # fmt: skip
@@ -247,7 +248,7 @@ def log2(x: Any) -> Any:
     return np.log2(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: np.divide(g, x * math.log(10)), formulas=("1/(log(10)*{0})",), samples=unary(0.5, 2),
     implements=(np.log10,),
 )  # fmt: skip
@@ -256,7 +257,7 @@ def log10(x: Any) -> Any:
     return np.log10(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: np.divide(g, 1.0 + x), formulas=("1/(1 + {0})",), samples=unary(-0.5, 2), implements=(np.log1p,),
     scalar=math.log1p,
 )  # fmt: skip
@@ -265,18 +266,18 @@ def log1p(x: Any) -> Any:
     return np.log1p(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, a, b: g * np.exp(a - y), lambda g, y, a, b: g * np.exp(b - y), formulas=("exp({0} - {y})", "exp({1} - {y})"),
-    samples=binary(), implements=(np.logaddexp,), broadcasts=True,
+    samples=binary(), implements=(np.logaddexp,),
 )  # fmt: skip
 def logaddexp(x: Any, y: Any) -> Any:
     """Return ``log(exp(x) + exp(y))`` without overflow."""
     return np.logaddexp(x, y)
 
 
-@primitive(
+@elementwise(
     lambda g, y, a, b: g * np.exp2(a - y), lambda g, y, a, b: g * np.exp2(b - y),
-    formulas=("2**({0} - {y})", "2**({1} - {y})"), samples=binary(), implements=(np.logaddexp2,), broadcasts=True,
+    formulas=("2**({0} - {y})", "2**({1} - {y})"), samples=binary(), implements=(np.logaddexp2,),
 )  # fmt: skip
 def logaddexp2(x: Any, y: Any) -> Any:
     """Return ``log2(2**x + 2**y)`` without overflow."""
@@ -286,7 +287,7 @@ def logaddexp2(x: Any, y: Any) -> Any:
 # -- trigonometry -------------------------------------------------------------------------------
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: g * np.cos(x),
     formulas=("cos({0})",),
     samples=unary(),
@@ -305,7 +306,7 @@ def sin(x: Any) -> Any:
     return np.sin(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: -g * np.sin(x),
     formulas=("-sin({0})",),
     samples=unary(),
@@ -317,7 +318,7 @@ def cos(x: Any) -> Any:
     return np.cos(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: g * (1.0 + y * y),
     formulas=("1 + {y}²",),
     samples=unary(-1, 1),
@@ -329,7 +330,7 @@ def tan(x: Any) -> Any:
     return np.tan(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: np.divide(g, np.sqrt(1.0 - x * x)), formulas=("1/sqrt(1 - {0}²)",), samples=unary(-0.8, 0.8),
     implements=(np.arcsin,), scalar=math.asin,
 )  # fmt: skip
@@ -338,7 +339,7 @@ def arcsin(x: Any) -> Any:
     return np.arcsin(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: np.divide(-g, np.sqrt(1.0 - x * x)), formulas=("-1/sqrt(1 - {0}²)",), samples=unary(-0.8, 0.8),
     implements=(np.arccos,), scalar=math.acos,
 )  # fmt: skip
@@ -347,7 +348,7 @@ def arccos(x: Any) -> Any:
     return np.arccos(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: np.divide(g, 1.0 + x * x), formulas=("1/(1 + {0}²)",), samples=unary(), implements=(np.arctan,),
     scalar=math.atan,
 )  # fmt: skip
@@ -356,25 +357,25 @@ def arctan(x: Any) -> Any:
     return np.arctan(x)
 
 
-@primitive(
+@elementwise(
     lambda g, out, y, x: g * np.divide(x, x * x + y * y), lambda g, out, y, x: g * np.divide(-y, x * x + y * y),
-    formulas=("{1}/({0}² + {1}²)", "-{0}/({0}² + {1}²)"), samples=binary(0.5, 2), implements=(np.arctan2,), broadcasts=True,
+    formulas=("{1}/({0}² + {1}²)", "-{0}/({0}² + {1}²)"), samples=binary(0.5, 2), implements=(np.arctan2,),
 )  # fmt: skip
 def arctan2(y: Any, x: Any) -> Any:
     """Return the angle of the point (x, y), in radians."""
     return np.arctan2(y, x)
 
 
-@primitive(
+@elementwise(
     lambda g, out, x, y: g * np.divide(x, out), lambda g, out, x, y: g * np.divide(y, out),
-    formulas=("{0}/{y}", "{1}/{y}"), samples=binary(0.5, 2), implements=(np.hypot,), broadcasts=True,
+    formulas=("{0}/{y}", "{1}/{y}"), samples=binary(0.5, 2), implements=(np.hypot,),
 )  # fmt: skip
 def hypot(x: Any, y: Any) -> Any:
     """Return ``sqrt(x**2 + y**2)`` without overflow."""
     return np.hypot(x, y)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: g * np.cosh(x),
     formulas=("cosh({0})",),
     samples=unary(),
@@ -386,7 +387,7 @@ def sinh(x: Any) -> Any:
     return np.sinh(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: g * np.sinh(x),
     formulas=("sinh({0})",),
     samples=unary(),
@@ -398,7 +399,7 @@ def cosh(x: Any) -> Any:
     return np.cosh(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: g * (1.0 - y * y),
     formulas=("1 - {y}²",),
     samples=unary(),
@@ -410,7 +411,7 @@ def tanh(x: Any) -> Any:
     return np.tanh(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: np.divide(g, np.sqrt(x * x + 1.0)), formulas=("1/sqrt({0}² + 1)",), samples=unary(),
     implements=(np.arcsinh,), scalar=math.asinh,
 )  # fmt: skip
@@ -419,7 +420,7 @@ def arcsinh(x: Any) -> Any:
     return np.arcsinh(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: np.divide(g, np.sqrt(x * x - 1.0)), formulas=("1/sqrt({0}² - 1)",), samples=unary(1.2, 3),
     implements=(np.arccosh,), scalar=math.acosh,
 )  # fmt: skip
@@ -428,7 +429,7 @@ def arccosh(x: Any) -> Any:
     return np.arccosh(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: np.divide(g, 1.0 - x * x), formulas=("1/(1 - {0}²)",), samples=unary(-0.8, 0.8),
     implements=(np.arctanh,), scalar=math.atanh,
 )  # fmt: skip
@@ -437,7 +438,7 @@ def arctanh(x: Any) -> Any:
     return np.arctanh(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: g * (math.pi / 180),
     formulas=("pi/180",),
     samples=unary(),
@@ -448,7 +449,7 @@ def deg2rad(x: Any) -> Any:
     return np.deg2rad(x)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x: g * (180 / math.pi),
     formulas=("180/pi",),
     samples=unary(),
@@ -465,7 +466,7 @@ def _sinc_slope(g: Any, y: Any, x: Any) -> Any:
     return g * np.where(np.equal(x, 0), 0.0, np.divide(np.cos(math.pi * x) - y, apart))
 
 
-@primitive(_sinc_slope, formulas=("(cos(pi*{0}) - {y})/{0}",), samples=unary(), implements=(np.sinc,))
+@elementwise(_sinc_slope, formulas=("(cos(pi*{0}) - {y})/{0}",), samples=unary(), implements=(np.sinc,))
 def sinc(x: Any) -> Any:
     """Return ``sin(pi*x) / (pi*x)``, and 1 at 0."""
     return np.sinc(x)
@@ -487,26 +488,21 @@ def _ranked(ufunc: Any, sign: str, doc: str, *also: Any) -> Any:
         return ufunc(x, y)
 
     forward.__name__, forward.__doc__ = ufunc.__name__, doc
-    return primitive(
+    return elementwise(
         lambda g, out, x, y: _share(g, out, x, y), lambda g, out, x, y: _share(g, out, y, x), symbol=ufunc.__name__[:3],
         formulas=(f"[{{0}} {sign} {{1}}]", f"[{{1}} {sign} {{0}}]"), samples=binary(), implements=(ufunc, *also),
-        broadcasts=True,
     )(forward)  # fmt: skip
 
 
-maximum = _ranked(
-    np.maximum, ">", "Return the larger, elementwise; a tie shares the gradient evenly, NaN wins."
-)
-minimum = _ranked(
-    np.minimum, "<", "Return the smaller, elementwise; a tie shares the gradient evenly, NaN wins."
-)
+maximum = _ranked(np.maximum, ">", "Return the larger, elementwise; a tie shares the gradient evenly, NaN wins.")
+minimum = _ranked(np.minimum, "<", "Return the smaller, elementwise; a tie shares the gradient evenly, NaN wins.")
 fmax = _ranked(np.fmax, ">", "Return the larger, elementwise; NaN loses against a number.")
 fmin = _ranked(np.fmin, "<", "Return the smaller, elementwise; NaN loses against a number.")
 
 
-@primitive(
+@elementwise(
     lambda g, y, x, s: g * np.where(np.signbit(_plain(x)) == np.signbit(_plain(s)), 1.0, -1.0),
-    None, formulas=("±1", "0"), samples=binary(), implements=(np.copysign,), broadcasts=True,
+    None, formulas=("±1", "0"), samples=binary(), implements=(np.copysign,),
 )  # fmt: skip
 def copysign(x: Any, y: Any) -> Any:
     """Return ``|x|`` with the sign of ``y``."""
@@ -520,7 +516,7 @@ def _flat(ufunc: Any, doc: str, *also: Any) -> Any:
         return ufunc(x)
 
     forward.__name__, forward.__doc__ = ufunc.__name__, doc
-    return primitive(_zero, formulas=("0",), samples=unary(0.2, 0.4), implements=(ufunc, *also))(forward)
+    return elementwise(_zero, formulas=("0",), samples=unary(0.2, 0.4), implements=(ufunc, *also))(forward)
 
 
 sign = _flat(np.sign, "Return -1, 0 or 1: the sign. Its derivative is 0.")
@@ -537,7 +533,7 @@ def _inside(g: Any, y: Any, x: Any, low: Any, high: Any) -> Any:
     return g * np.where(kept, 1.0, 0.0)
 
 
-@primitive(
+@elementwise(
     lambda g, y, x, a_min=None, a_max=None: _inside(g, y, x, a_min, a_max),
     formulas=("[{y} = {0}]",),
     samples=unary(-2, 2),

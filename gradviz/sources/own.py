@@ -1,0 +1,339 @@
+"""The source for gradviz's own Tensors: the only place that sees both the engine and the graph.
+
+A graph is read off the tensors after the fact, so recording knows nothing of it. Numbers are
+copied: a later step of the optimizer cannot change a frame.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..engine.cotangents import cotangent
+from ..engine.registry import OPS, apply
+from ..engine.sites import OFFSET_MASK, Place, assigned_name, place
+from ..engine.tensor import CONST, Exposed, Leaf, Tensor, constant_of, site, value_of
+from ..errors import GradvizTypeError, GraphError
+from ..graphs import Frame, Graph, Node, Number, Source
+from .naming import held_names, unique_names
+
+
+class Entry:
+    """One node to be: a tensor, or a number that stood in an expression, and its value at the time."""
+
+    __slots__ = ("grad", "inputs", "key", "tensor", "value")
+
+    def __init__(self, tensor: Tensor | None, value: Any, grad: Any, key: tuple[int, int]) -> None:
+        self.tensor = tensor
+        self.value = value
+        self.grad = grad
+        self.key = key
+        self.inputs: list[Entry] = []
+
+    @property
+    def op(self) -> Any:
+        """The engine's op: a registry entry, or a Leaf."""
+        return CONST if self.tensor is None else getattr(self.tensor._op, "op", self.tensor._op)
+
+    @property
+    def kind(self) -> str:
+        """The kind of node."""
+        return self.op.name if self.op.__class__ is Leaf else "op"
+
+    @property
+    def wish(self) -> str | None:
+        """The name the tensor asks for itself."""
+        return self.tensor.name if self.tensor is not None else None
+
+    def assigned(self) -> str | None:
+        """Return the variable the tensor was assigned to where it was made."""
+        if self.tensor is None:
+            return None
+        code, offset = site(self.tensor)
+        return assigned_name(code, offset) if code is not None else None
+
+
+def graph(x: Tensor, params: Mapping[str, Any] | None = None) -> Graph:
+    """Return the graph of a Tensor (the public text is at `gradviz.graph`)."""
+    return _graph(_collect(_tensor(x)), x, params)
+
+
+def frame(x: Tensor, params: Mapping[str, Any] | None = None) -> Frame:
+    """Return the frame of a Tensor (the public text is at `gradviz.frame`)."""
+    entries = _collect(_tensor(x))
+    made = _graph(entries, x, params)
+    values = tuple(_copied(e.value) for e in entries)
+    grads = tuple(_copied(e.grad) for e in entries)
+    calls = tuple((e.op, e.tensor.attrs if e.tensor is not None else {}) for e in entries)
+    return Frame(made, values, grads, edges=RuleNumbers(made, values, grads, calls))
+
+
+def _tensor(x: Any) -> Tensor:
+    if not isinstance(x, Tensor):
+        raise GradvizTypeError(f"a gradviz Tensor is needed, not {type(x).__name__}")
+    return x
+
+
+# -- reading the graph off the tensors ---------------------------------------------------------
+
+
+def _collect(root: Tensor) -> list[Entry]:
+    """Return an entry for everything ``root`` was made of, in the order it was made."""
+    entries: dict[tuple[int, int], Entry] = {}
+    first = _entry(root, None, 0, entries)
+    stack = [first]
+    for entry in stack:  # grows while it is walked
+        for position, operand in enumerate(_operands(entry.tensor)):
+            known = len(entries)
+            made = _entry(operand, entry, position, entries)
+            entry.inputs.append(made)
+            if len(entries) > known:
+                stack.append(made)
+    return sorted(entries.values(), key=lambda e: e.key)
+
+
+def _operands(t: Tensor | None) -> Sequence[Any]:
+    """Return the operands in the order they were written, numbers as they are."""
+    if t is None or t._op.__class__ is Leaf:
+        return ()
+    if t._a.__class__ is tuple:
+        return t._a  # type: ignore[no-any-return]
+    if t._b is None:
+        return (t._a,)
+    return (t._b, t._a) if t._op.swapped else (t._a, t._b)
+
+
+def _entry(x: Any, consumer: Entry | None, position: int, entries: dict[tuple[int, int], Entry]) -> Entry:
+    """Find or make the entry of an operand. A leaf that was assigned since counts as another node."""
+    below = (consumer.key[0], position - 1000) if consumer is not None else (0, 0)
+    if not isinstance(x, Tensor):
+        made = Entry(None, x, None, below)
+        return entries.setdefault((id(made), 0), made)
+    was = _value_before(x, consumer)
+    key = (id(x), 0 if was is None else 1)
+    if key not in entries:
+        value, grad = was or (value_of(x), x._grad)
+        order = (x._key, 0) if was is None and (consumer is None or x._key < consumer.key[0]) else below
+        entries[key] = Entry(x, value, grad, order)
+    return entries[key]
+
+
+def _value_before(x: Tensor, consumer: Entry | None) -> tuple[Any, Any] | None:
+    """Return the value and gradient a leaf had when ``consumer`` used it, if it was assigned since."""
+    if consumer is None or x._op.__class__ is not Leaf:
+        return None
+    if x._data.__class__ is Exposed and not np.array_equal(x._data.array, x._data.before, equal_nan=True):
+        return x._data.before, x._grad
+    if x._op.assigned and x._key > consumer.key[0] and x._extra is not None:
+        return x._extra.was
+    return None
+
+
+def _graph(entries: list[Entry], root: Tensor, params: Mapping[str, Any] | None) -> Graph:
+    ids = {id(e): i for i, e in enumerate(entries)}
+    names = _names(entries, params)
+    nodes = tuple(
+        _node(i, name, e, tuple(ids[id(x)] for x in e.inputs))
+        for i, (e, name) in enumerate(zip(entries, names, strict=True))
+    )
+    output = next(i for i, e in enumerate(entries) if e.tensor is root)
+    return Graph(nodes, outputs=(output,))
+
+
+def _node(i: int, name: str, e: Entry, inputs: tuple[int, ...]) -> Node:
+    t = e.tensor
+    op = e.op
+    leaf = op.__class__ is Leaf
+    return Node(
+        id=i,
+        name=name,
+        op=op.name,
+        kind=e.kind,
+        inputs=inputs,
+        shape=np.shape(e.value),
+        dtype="float64" if e.value.__class__ is float else str(e.value.dtype),
+        attrs=t.attrs if t is not None else {},
+        scope=t.scope if t is not None else (),
+        source=_source(t),
+        symbol="" if leaf else op.symbol,
+        formulas=() if leaf else _formulas(op, len(inputs)),
+    )
+
+
+def _formulas(op: Any, count: int) -> tuple[str, ...]:
+    return op.formulas * count if op.variadic and len(op.formulas) == 1 else op.formulas[:count]
+
+
+def _source(t: Tensor | None) -> Source | None:
+    at: Place | None = t.source if t is not None else None
+    if at is None:
+        return None
+    return Source(_shown_path(at.file), at.line, at.column, at.end_column, at.function, at.text, at.code)
+
+
+def _shown_path(file: str) -> str:
+    """Return a path without anything private: inside the working folder relative to it, else the file's name."""
+    path = Path(file)
+    if not path.is_absolute():
+        return file
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+
+
+def _names(entries: list[Entry], params: Mapping[str, Any] | None) -> list[str]:
+    given = {id(t): str(name) for name, t in (params or {}).items()}
+    # a number in an expression has no variable: id(None) must not find one
+    held = held_names({id(e.tensor) for e in entries if e.tensor is not None and e.wish is None})
+    assigned = [e.assigned() if e.wish is None else None for e in entries]
+    often = Counter(name for name in assigned if name)
+    hands = [_by_hand(e, given) or held.get(id(e.tensor)) for e in entries]
+    claimed = set(hands)
+    wishes = [
+        hand or (name if name and often[name] == 1 and name not in claimed else None)
+        for hand, name in zip(hands, assigned, strict=True)
+    ]
+    return unique_names(wishes, [e.op.name for e in entries])
+
+
+def _by_hand(e: Entry, given: Mapping[int, str]) -> str | None:
+    return None if e.tensor is None else given.get(id(e.tensor)) or e.wish
+
+
+def _copied(x: Any) -> Any:
+    return value_of(x) if isinstance(x, Tensor) else x
+
+
+# -- numbers of edges --------------------------------------------------------------------------
+
+
+class RuleNumbers:
+    """Edge numbers worked out, when asked for, by the ops' own rules from a frame's copied numbers."""
+
+    __slots__ = ("_calls", "_grads", "_graph", "_values")
+
+    def __init__(self, made: Graph, values: Sequence[Any], grads: Sequence[Any], calls: Sequence[Any]) -> None:
+        self._graph = made
+        self._values = values
+        self._grads = grads
+        self._calls = calls
+
+    def grad(self, src: int, dst: int, arg: int) -> Number | None:
+        """Return what this edge contributed to the gradient of ``src``; None if nothing flows."""
+        g = self._grads[dst]
+        return None if g is None or self._grads[src] is None else self._sent(dst, arg, g)
+
+    def local(self, src: int, dst: int, arg: int) -> Number | None:
+        """Return d(dst)/d(src) by this argument, if both are scalars or the op is elementwise."""
+        op = self._calls[dst][0]
+        y = self._values[dst]
+        if np.shape(y) == () and np.shape(self._values[src]) == ():
+            return self._sent(dst, arg, 1.0)
+        if not op.elementwise or op.vjp(arg) is None:
+            return None
+        slope = op.vjp(arg)(np.ones(np.shape(y)), y, *self._inputs(dst), **self._calls[dst][1])
+        return np.broadcast_to(slope, np.shape(y))
+
+    def _sent(self, dst: int, arg: int, g: Any) -> Number | None:
+        op, attrs = self._calls[dst]
+        return cotangent(op, arg, g, self._values[dst], self._inputs(dst), attrs)  # type: ignore[no-any-return]
+
+    def _inputs(self, dst: int) -> list[Any]:
+        return [self._values[i] for i in self._graph.nodes[dst].inputs]
+
+
+# -- running a recorded graph again ------------------------------------------------------------
+
+_OPERATORS = {
+    "add": lambda x, y: x + y,
+    "sub": lambda x, y: x - y,
+    "mul": lambda x, y: x * y,
+    "div": lambda x, y: x / y,
+    "pow": lambda x, y: x**y,
+    "neg": lambda x: -x,
+    "matmul": lambda x, y: x @ y,
+}
+
+
+def replay(recorded: Graph, leaves: Mapping[int, Number]) -> tuple[list[Number | None], list[Number | None]]:
+    """Compute every value and gradient of a recorded graph again from the values of its leaves.
+
+    Bit for bit what the recording computed, for it takes the same path through the engine.
+    Raises `GraphError` if a leaf's value or an op's metadata is not known.
+    """
+    made: list[Any] = []
+    for node in recorded.nodes:
+        made.append(_leaf_again(node, leaves) if node.kind != "op" else _op_again(node, made))
+    output = made[recorded.outputs[0]]
+    if isinstance(output, Tensor) and output.requires_grad and output.size == 1:
+        output.backward()
+    values = [value_of(t) if isinstance(t, Tensor) else t for t in made]
+    grads = [t.grad if isinstance(t, Tensor) else None for t in made]
+    return values, grads
+
+
+def _leaf_again(node: Node, leaves: Mapping[int, Number]) -> Any:
+    if node.id not in leaves:
+        raise GraphError(f"the value of {node.name!r} is not known, so the graph cannot be computed again")
+    value = leaves[node.id]
+    if node.kind == "const":
+        return value
+    return Tensor(value, name=node.name, requires_grad=node.kind == "param")
+
+
+def _op_again(node: Node, made: Sequence[Any]) -> Any:
+    args = tuple(made[i] for i in node.inputs)
+    if not any(isinstance(x, Tensor) for x in args):
+        args = tuple(constant_of(x) for x in args)
+    if node.op in _OPERATORS and not node.attrs:
+        return _OPERATORS[node.op](*args)
+    op = OPS.get(node.op)
+    if op is None:
+        raise GraphError(f"op {node.op!r} of {node.name!r} is not registered here, so it cannot be computed again")
+    return apply(op, args, {k: _metadata_again(v, node) for k, v in node.attrs.items()} or None)
+
+
+def _metadata_again(value: Any, node: Node) -> Any:
+    """Turn the plain form of metadata back into what the op takes."""
+    if isinstance(value, tuple):
+        if value[:1] == ("slice",) and len(value) == 4:
+            return slice(*value[1:])
+        return tuple(_metadata_again(v, node) for v in value)
+    if value == "...":
+        return ...
+    if isinstance(value, str) and value.startswith("array("):
+        raise GraphError(f"{node.name!r} needs an index array that was not recorded: {value}")
+    return value
+
+
+# -- for the tracer ----------------------------------------------------------------------------
+
+
+def signature(root: Any) -> int | None:
+    """Return a number that is the same, in this process, for graphs of the same structure; None without a graph."""
+    if not isinstance(root, Tensor):
+        return None
+    found = [root]
+    seen = {id(root)}
+    trail: list[Any] = []
+    for node in found:
+        a = node._a
+        trail += (node._op, node._key & OFFSET_MASK)
+        if node._data.__class__ is np.ndarray:
+            trail.append(node._data.shape)
+        for x in a if a.__class__ is tuple else (a, node._b):
+            if isinstance(x, Tensor) and id(x) not in seen:
+                seen.add(id(x))
+                found.append(x)
+    return hash(tuple(trail))
+
+
+def parameter(value: Any, name: str) -> Tensor:
+    """Make a parameter for `gradviz.descend`; a Tensor is taken as it is."""
+    return value if isinstance(value, Tensor) else Tensor(value, name=name)
+
+
+__all__ = ["RuleNumbers", "frame", "graph", "parameter", "replay", "signature"]
