@@ -6,6 +6,7 @@ GradvizError
 │   ├── ShapeError                          shapes that do not fit together
 │   ├── GraphError                          a graph that breaks its own laws
 │   └── NonScalarError                      backward() without a gradient on an array
+├── GradvizIndexError       (IndexError)    an index outside of an array
 ├── StaleValueError         (RuntimeError)  a leaf was changed after it was used
 ├── UnknownNameError        (KeyError)      no node, option or column of that name
 ├── MissingExtraError       (ImportError)   an optional dependency is not installed
@@ -68,6 +69,10 @@ class GraphError(GradvizValueError):
 
 class NonScalarError(GradvizValueError):
     """``backward()`` was called on an array without saying which gradient to start from."""
+
+
+class GradvizIndexError(GradvizError, IndexError):
+    """An index outside of an array, or one that is no index at all."""
 
 
 class StaleValueError(GradvizError, RuntimeError):

@@ -7,8 +7,10 @@ the plain numbers; anything else is refused by name, never quietly done without 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -77,16 +79,29 @@ REDUCTIONS: dict[np.ufunc, Callable[..., Any]] = {
     np.maximum: np.max,
     np.minimum: np.min,
 }
-# Arguments that NumPy passes along even when nobody gave them.
-IDLE = {"out": (None, (None,)), "dtype": (None,), "where": (True, np._NoValue), "initial": (np._NoValue,), "order": (None, "C"),
-        "casting": ("same_kind",), "subok": (True, False), "mode": ("raise",), "keepdims": (np._NoValue,),
-        "ddof": (np._NoValue,), "mean": (np._NoValue,), "correction": (np._NoValue,), "copy": (None,)}  # fmt: skip
+ACCUMULATIONS: dict[np.ufunc, Callable[..., Any]] = {np.add: np.cumsum, np.multiply: np.cumprod}
+# Arguments that NumPy passes along even when nobody gave them, or that change no value.
+IDLE: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("keepdims", "initial", "ddof", "mean", "correction"), (np._NoValue,)),
+    **dict.fromkeys(("dtype", "device"), (None,)),
+    "casting": ("same_kind",),
+    "copy": (None, True),
+    "kind": (None, "quicksort", "mergesort", "heapsort", "stable"),
+    "mode": ("raise",),
+    "order": (None, "C"),
+    "out": (None, (None,)),
+    "stable": (None, True, False),
+    "subok": (True, False),
+    "where": (True, np._NoValue),
+}
 
 
 def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     """Answer for a ufunc that met a Tensor."""
     if method == "reduce" and ufunc in REDUCTIONS:
         return array_function(self, REDUCTIONS[ufunc], (), inputs, {"axis": 0, **kwargs})
+    if method == "accumulate" and ufunc in ACCUMULATIONS:
+        return array_function(self, ACCUMULATIONS[ufunc], (), inputs, {"axis": 0, **kwargs})
     if method == "__call__" and not (kwargs and _busy(kwargs)):
         ours = FUNCTIONS.get(ufunc)
         if ours is not None:
@@ -104,8 +119,52 @@ def array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: A
     ours = FUNCTIONS.get(function)
     if ours is None:
         raise _unknown(function.__name__, "")
-    busy = {k: v for k, v in kwargs.items() if not _idle(k, v)}
-    return ours(*args, **busy)
+    args, kwargs = _translated(function, ours, args, kwargs)
+    return ours(*args, **kwargs)
+
+
+class Signatures(NamedTuple):
+    """How the parameters of a NumPy function and of ours correspond."""
+
+    leading: int  # so many can be passed on by position
+    theirs: tuple[str, ...]  # the names of NumPy's positional parameters
+    renamed: dict[str, str]  # where ours has another name at the same position
+    accepted: frozenset[str]  # the names ours takes
+
+
+@cache
+def _signatures(function: Callable[..., Any], ours: Callable[..., Any]) -> Signatures | None:
+    """Compare two signatures; None where NumPy's is not known or takes any number of arrays."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:
+        return None
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
+        return None
+    theirs = tuple(name for name, p in parameters.items() if p.kind < p.VAR_POSITIONAL)
+    own = tuple(inspect.signature(ours).parameters)
+    pairs = list(zip(theirs, own, strict=False))
+    renamed = {a: b for a, b in pairs if a not in own and b not in parameters}
+    alike = [a == b or a in renamed for a, b in pairs]
+    leading = (*alike, False).index(False)
+    return Signatures(leading, theirs, renamed, frozenset(own))
+
+
+def _translated(
+    function: Callable[..., Any], ours: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Turn a call of a NumPy function into one of ours: unused arguments go, others by their name."""
+    known = _signatures(function, ours)
+    if known is None:
+        return args, {k: v for k, v in kwargs.items() if not _idle(k, v)}
+    if len(args) > known.leading:
+        kwargs = {**dict(zip(known.theirs[known.leading :], args[known.leading :], strict=False)), **kwargs}
+        args = args[: known.leading]
+    busy = {known.renamed.get(k, k): v for k, v in kwargs.items() if not _idle(k, v)}
+    unknown = busy.keys() - known.accepted
+    if unknown:
+        raise _unknown(function.__name__, ", ".join(sorted(unknown)))
+    return args, busy
 
 
 def _plain(x: Any) -> Any:
@@ -118,9 +177,7 @@ def _plain(x: Any) -> Any:
 
 
 def _idle(key: str, value: Any) -> bool:
-    return key in IDLE and any(
-        value is v or (isinstance(v, str | bool | tuple) and value == v) for v in IDLE[key]
-    )
+    return key in IDLE and any(value is v or (isinstance(v, str | bool | tuple) and value == v) for v in IDLE[key])
 
 
 def _busy(kwargs: dict[str, Any]) -> str:
@@ -171,4 +228,4 @@ def install() -> None:
         setattr(Tensor, name, method)
 
 
-__all__ = ["known_names", "array_function", "array_ufunc", "install"]
+__all__ = ["array_function", "array_ufunc", "install", "known_names"]

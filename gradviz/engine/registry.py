@@ -14,11 +14,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import GradvizError, GradvizTypeError, GradvizValueError, ShapeError, suggestion
+from ..errors import (
+    GradvizError,
+    GradvizIndexError,
+    GradvizTypeError,
+    GradvizValueError,
+    ShapeError,
+    suggestion,
+)
 from . import modes
 from .admit import admit, settle
 from .cotangents import pull
-from .sites import OFFSET_MASK, caller, variable_of
+from .metadata import plain
+from .sites import OFFSET_MASK, caller, variable_of, where
 from .tensor import CONST, Constant, Exposed, Result, Tensor, next_key, settle_leaf, value_of
 
 Vjp = Callable[..., Any]
@@ -103,9 +111,7 @@ def primitive(
             reference=reference,
         )
         if op.name in OPS:
-            raise GradvizValueError(
-                f"an op named {op.name!r} is registered already", hint="choose another name"
-            )
+            raise GradvizValueError(f"an op named {op.name!r} is registered already", hint="choose another name")
         OPS[op.name] = op
         function = recording_function(op)
         for theirs in implements:
@@ -145,23 +151,14 @@ def register_op(
     12.0
     """
     if not vjps:
-        raise GradvizTypeError(
-            "register_op needs one vjp for each operand", hint="@register_op(lambda g, y, x: ...)"
-        )
+        raise GradvizTypeError("register_op needs one vjp for each operand", hint="@register_op(lambda g, y, x: ...)")
     return primitive(*vjps, name=name, symbol=symbol, formulas=formulas)
 
 
 def recording_function(op: Op) -> Callable[..., Any]:
     """Return the public function of an op: it takes what ``op.forward`` takes, and records."""
     if op.variadic:
-
-        @functools.wraps(op.forward)
-        def variadic(operands: Iterable[Any], **attrs: Any) -> Tensor:
-            return apply(op, tuple(operands), attrs or None)
-
-        variadic.op = op  # type: ignore[attr-defined]
-        return variadic
-
+        return _variadic_function(op)
     count = len(op.vjps)
     names = list(inspect.signature(op.forward).parameters)
     operand_names, attr_names = names[:count], names[count:]
@@ -173,6 +170,23 @@ def recording_function(op: Op) -> Callable[..., Any]:
         operands, attrs = _bind(op, operand_names, attr_names, args, kwargs)
         return apply(op, operands, attrs)
 
+    function.op = op  # type: ignore[attr-defined]
+    return function
+
+
+def _variadic_function(op: Op) -> Callable[..., Any]:
+    """Return the public function of an op on a sequence of operands: ``stack([a, b], axis=0)``."""
+    _, *attributes = inspect.signature(op.forward).parameters.values()
+    names = [attribute.name for attribute in attributes]
+
+    @functools.wraps(op.forward)
+    def function(arrays: Iterable[Any], *args: Any, **kwargs: Any) -> Tensor:
+        _, attrs = _bind(op, [], names, args, kwargs)
+        return apply(op, tuple(arrays), attrs)
+
+    first = inspect.Parameter("arrays", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    function.__signature__ = inspect.Signature([first, *(a.replace(kind=kind) for a in attributes)])  # type: ignore[attr-defined]
     function.op = op  # type: ignore[attr-defined]
     return function
 
@@ -195,17 +209,7 @@ def _bind(
     if missing:
         raise GradvizTypeError(f"{op.name} needs the argument {missing[0]!r}")
     operands = tuple(given.pop(n) for n in operand_names)
-    return operands, {k: plain(v, op, k) for k, v in given.items()} or None
-
-
-def plain(value: Any, op: Op, key: str) -> Any:
-    """Return metadata as it is kept: a Tensor is not metadata, an array is copied."""
-    if isinstance(value, Tensor):
-        raise GradvizTypeError(
-            f"{op.name}: {key} cannot be a Tensor, for no gradient flows through it",
-            hint="give numbers, or use .numpy()",
-        )
-    return np.array(value) if isinstance(value, np.ndarray) else value
+    return operands, {k: plain(v, op.name, k) for k, v in given.items()} or None
 
 
 def apply(op: Op, operands: tuple[Any, ...], attrs: dict[str, Any] | None = None) -> Tensor:
@@ -243,12 +247,22 @@ def apply(op: Op, operands: tuple[Any, ...], attrs: dict[str, Any] | None = None
 def _admitted(op: Op, operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
     """Make constants of the numbers and arrays among the operands."""
     return tuple(
-        x if isinstance(x, Tensor) else _constant(admit(x, what=f"operand of {op.name}")) for x in operands
+        x if isinstance(x, Tensor) else _constant(admit(_without_tensors(x, op), what=f"operand of {op.name}"))
+        for x in operands
     )
 
 
+def _without_tensors(x: Any, op: Op) -> Any:
+    """Refuse a list of Tensors, whose gradients would be lost."""
+    if isinstance(x, list | tuple) and any(isinstance(item, Tensor) for item in x):
+        raise GradvizTypeError(
+            f"{op.name} got a {type(x).__name__} that holds Tensors", where=where(), hint="join them with np.stack(...)"
+        )
+    return x
+
+
 def _constant(value: Any) -> Tensor:
-    out = Constant()  # type: ignore[call-arg]
+    out = Constant()
     out._data = value
     out._op = CONST
     out._a = out._b = out._grad = out._extra = out._code = None
@@ -284,18 +298,16 @@ def _explained(op: Op, operands: Sequence[Any], error: Exception) -> GradvizErro
     """Turn NumPy's error into one that names the operands, their shapes and the user's line."""
     frame = caller()
     shown = ", ".join(_described(x, frame) for x in operands[:6])
-    where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    at = where(frame)
     message = f"{op.name}({shown}): {str(error).splitlines()[0] if str(error) else type(error).__name__}"
     if isinstance(error, TypeError):
-        return GradvizTypeError(message, where=where)
-    return ShapeError(message, where=where, hint="check the shapes above" if "shape" in str(error) else "")
+        return GradvizTypeError(message, where=at)
+    if isinstance(error, IndexError) and not isinstance(error, ValueError):
+        return GradvizIndexError(message, where=at)
+    return ShapeError(message, where=at, hint="check the shapes above" if "shape" in str(error) else "")
 
 
 def _described(x: Any, frame: Any) -> str:
     name = (x.name if isinstance(x, Tensor) else None) or variable_of(x, frame) or ""
     shape = np.shape(value_of(x) if isinstance(x, Tensor) else x)
     return f"{name} of shape {shape}".strip()
-
-
-Tensor._makes = Result  # type: ignore[attr-defined] # the class of an op's result
-Constant._makes = Constant  # type: ignore[attr-defined]
