@@ -95,8 +95,8 @@ def differentiable(value: Any, name: str | None) -> Any:
 
 def settle(data: Any) -> Any:
     """Return the result of an op as the graph keeps it: float64 scalars as Python floats."""
-    if data.__class__ is float or data.__class__ is np.ndarray:
-        return data if data.__class__ is float or data.ndim or data.dtype != np.float64 else float(data)
-    if data.__class__ is np.float64:
-        return float(data)
-    return settle(np.asarray(data)) if not isinstance(data, int) else float(data)
+    kind = data.__class__
+    if kind is float or (kind is np.ndarray and data.ndim):
+        return data
+    array = np.asarray(data)
+    return float(array) if array.ndim == 0 and array.dtype == np.float64 else array

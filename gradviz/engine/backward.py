@@ -12,7 +12,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable
-from itertools import chain, repeat, starmap
+from itertools import starmap
 from operator import attrgetter
 from typing import Any
 
@@ -38,7 +38,7 @@ from .tensor import (
 )
 
 _key = attrgetter("_key")
-_set_grad: Any = Tensor._grad.__set__  # type: ignore[attr-defined]
+_set_grad: Any = Tensor.__dict__["_grad"].__set__
 # One pass at a time: passes of several threads may share leaves.
 _lock = threading.RLock()
 
@@ -91,64 +91,70 @@ def _seed(root: Tensor, grad: Any) -> Any:
 
 
 def _pass(root: Tensor, seed: Any) -> None:
-    found: list[Tensor] = []
-    before: list[tuple[Tensor, Any]] = []
+    found: list[Tensor] = [root]
+    had: list[Any] = [root._grad]
     try:
-        leaves = _search(root, found, before)
-        found.sort(key=_key, reverse=True)
-        _refuse_stale(found, leaves)
+        leaves = _search(found, had)
+        order = sorted(found, key=_key, reverse=True)
+        _refuse_stale(order, leaves)
         root._grad = seed
-        _walk(found)
-        _commit(leaves, before)
+        _walk(order)
+        _commit(leaves, _earlier(found, had))
     except BaseException:
         # One call into C puts everything back: Ctrl-C cannot come between.
-        deque(starmap(_set_grad, chain(zip(found, repeat(None)), before)), maxlen=0)
+        deque(map(_set_grad, found, had), maxlen=0)
         raise
 
 
-def _search(root: Tensor, found: list[Tensor], before: list[tuple[Tensor, Any]]) -> list[Tensor]:
-    """Mark everything that ``root`` was made of and wants a gradient; return the leaves among it.
+def _search(found: list[Tensor], had: list[Any]) -> list[Tensor]:
+    """Find what the one node in ``found`` was made of and wants a gradient; return the leaves among it.
 
-    ``before`` gets the gradients that were there already.
+    Each is marked as pending, and ``had`` gets the gradient that it had before.
     """
     leaves = []
-    push, keep = found.append, before.append
-
-    def mark(node: Tensor) -> None:
-        if node._grad is not None:
-            keep((node, node._grad))
-        push(node)
-        node._grad = PENDING
-
-    mark(root)
+    push, keep, pending = found.append, had.append, PENDING
+    found[0]._grad = pending
     for node in found:
         a = node._a
         kind = a.__class__
         if kind is Result or kind is Tensor:
-            if a._grad is not PENDING:
-                if a._grad is not None:
-                    keep((a, a._grad))
+            grad = a._grad
+            if grad is not pending:
+                keep(grad)
                 push(a)
-                a._grad = PENDING
+                a._grad = pending
             b = node._b
-            if b.__class__ is not float and b is not None and b._grad is not PENDING:
-                if b._grad is not None:
-                    keep((b, b._grad))
-                push(b)
-                b._grad = PENDING
-        elif kind is tuple:
-            for x in a:
-                if x.__class__ is not Constant and x._grad is not PENDING and x._makes is not Constant:
-                    mark(x)
+            if b.__class__ is not float and b is not None:
+                grad = b._grad
+                if grad is not pending:
+                    keep(grad)
+                    push(b)
+                    b._grad = pending
         elif a is None:
             leaves.append(node)
             if node._data.__class__ is Exposed:
                 settle_leaf(node)
-        else:  # an operand of a subclass
-            for x in (a, node._b):
-                if isinstance(x, Tensor) and x._grad is not PENDING:
-                    mark(x)
+        else:
+            for x in _wanting(node):
+                if x._grad is not pending:
+                    keep(x._grad)
+                    push(x)
+                    x._grad = pending
     return leaves
+
+
+def _wanting(node: Tensor) -> Iterable[Tensor]:
+    """Return the operands that want a gradient, of a node that is no form on plain Tensors."""
+    if node._a.__class__ is tuple:
+        return [x for x in node._a if x._makes is not Constant]
+    return [x for x in (node._a, node._b) if isinstance(x, Tensor) and x._makes is not Constant]
+
+
+def _earlier(found: list[Tensor], had: list[Any]) -> dict[int, Any]:
+    """Return the gradients that were there before, by id; nearly always there are none."""
+    if had.count(None) == len(had):
+        return {}
+    return {id(t): grad for t, grad in zip(found, had, strict=True) if grad is not None}
 
 
 def _walk(found: list[Tensor]) -> None:
@@ -184,16 +190,15 @@ def _walk(found: list[Tensor]) -> None:
             op.pull(node, g)
 
 
-def _commit(leaves: list[Tensor], before: Iterable[tuple[Tensor, Any]]) -> None:
+def _commit(leaves: list[Tensor], earlier: dict[int, Any]) -> None:
     """Give every leaf a gradient of its own, added to what it had, in one step."""
-    had = {id(t): g for t, g in before}
     totals = []
     for leaf in leaves:
-        g, old = leaf._grad, had.get(id(leaf))
-        if g is PENDING or g is None:
+        g, old = leaf._grad, earlier.get(id(leaf))
+        if g is None:
             totals.append((leaf, old))
         elif old is not None:
-            totals.append((leaf, value_of(old) + g if isinstance(old, Tensor) else _own(old + g)))
+            totals.append((leaf, old + g if isinstance(old, Tensor) else _own(old + g)))
         elif g.__class__ is np.ndarray:
             del g
             if not alone(leaf):

@@ -60,40 +60,40 @@ def __{name}__(self, other):
             out._op = SAME if x.shape == y.shape and x.dtype is y.dtype else BROADCAST
             {record}
         return slow(self, other)
-    if kind is int or kind is float64:
+    if kind is not float:
+        if kind is not int and kind is not float64:
+            return slow(self, other)
         other = float(other)
-        kind = float
-    if kind is float:
-        if x.__class__ is float:
-            out = Result()
-            out._data = {number}
-            out._op = NUMBER
-            {record}
-        if x.__class__ is ndarray and x.ndim:
-            out = Result()
-            out._data = ufunc(x, other)
-            out._op = NUMBER
-            {record}
+    if x.__class__ is float:
+        out = Result()
+        out._data = {number}
+        out._op = NUMBER
+        {record}
+    if x.__class__ is ndarray and x.ndim:
+        out = Result()
+        out._data = ufunc(x, other)
+        out._op = NUMBER
+        {record}
     return slow(self, other)
 
 
 def __r{name}__(self, other):
     x = self._data
     kind = other.__class__
-    if kind is int or kind is float64:
+    if kind is not float:
+        if kind is not int and kind is not float64:
+            return slow(other, self)
         other = float(other)
-        kind = float
-    if kind is float:
-        if x.__class__ is float:
-            out = Result()
-            out._data = {swapped}
-            out._op = SWAPPED
-            {record}
-        if x.__class__ is ndarray and x.ndim:
-            out = Result()
-            out._data = ufunc(other, x)
-            out._op = SWAPPED
-            {record}
+    if x.__class__ is float:
+        out = Result()
+        out._data = {swapped}
+        out._op = SWAPPED
+        {record}
+    if x.__class__ is ndarray and x.ndim:
+        out = Result()
+        out._data = ufunc(other, x)
+        out._op = SWAPPED
+        {record}
     return slow(other, self)
 """
 
@@ -146,9 +146,7 @@ def __matmul__(self, other):
 
 def _compile(template: str, title: str, names: dict[str, Any], **text: str) -> dict[str, Any]:
     """Compile a template with its own globals; tracebacks and coverage find its text in linecache."""
-    template = re.sub(
-        r"^( *)\{record\}$", lambda m: textwrap.indent(RECORD, m[1]), template, flags=re.MULTILINE
-    )
+    template = re.sub(r"^( *)\{record\}$", lambda m: textwrap.indent(RECORD, m[1]), template, flags=re.MULTILINE)
     source = template.format(**text)
     file = f"{ENGINE}/operators.py: {title}"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
@@ -167,9 +165,7 @@ def _compile(template: str, title: str, names: dict[str, Any], **text: str) -> d
     return scope
 
 
-def _binary(
-    name: str, ours: Callable[..., Any], ufunc: Any, symbol: str, kinds: tuple[forms.Form, ...]
-) -> None:
+def _binary(name: str, ours: Callable[..., Any], ufunc: Any, symbol: str, kinds: tuple[forms.Form, ...]) -> None:
     floats, number, swapped = kinds
     safe = name == "truediv"  # the only one that raises for floats
     made = _compile(
@@ -190,8 +186,22 @@ def _binary(
         number="quotient(x, other)" if safe else f"x {symbol} other",
         swapped="quotient(other, x)" if safe else f"other {symbol} x",
     )
-    _install(name, made[f"__{name}__"], lambda self, other: ours(self, other))
-    _install(f"r{name}", made[f"__r{name}__"], lambda self, other: ours(other, self))
+    _install(name, made[f"__{name}__"], _method(ours))
+    _install(f"r{name}", made[f"__r{name}__"], _reflected(ours))
+
+
+def _method(ours: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tensor, *other: Any) -> Any:
+        return ours(self, *other)
+
+    return method
+
+
+def _reflected(ours: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tensor, other: Any) -> Any:
+        return ours(other, self)
+
+    return method
 
 
 def _install(name: str, fast: Callable[..., Any], slow: Callable[..., Any]) -> None:
@@ -208,16 +218,16 @@ def install() -> None:
     _binary("mul", multiply, np.multiply, "*", (forms.MUL, forms.MUL_NUMBER, forms.NUMBER_MUL))
     _binary("truediv", divide, np.divide, "/", (forms.DIV, forms.DIV_NUMBER, forms.NUMBER_DIV))
     made = _compile(POWER, "__pow__", {"NUMBER": forms.POW_NUMBER, "power": forms.power, "slow": pow_})
-    _install("pow", made["__pow__"], lambda self, other: pow_(self, other))
+    _install("pow", made["__pow__"], _method(pow_))
     made = _compile(NEGATIVE, "__neg__", {"NEG": forms.NEG, "slow": negative})
-    _install("neg", made["__neg__"], lambda self: negative(self))
+    _install("neg", made["__neg__"], _method(negative))
     made = _compile(MATRIX, "__matmul__", {"MATMUL": forms.MATMUL, "slow": matmul})
-    _install("matmul", made["__matmul__"], lambda self, other: matmul(self, other))
+    _install("matmul", made["__matmul__"], _method(matmul))
     plain: dict[str, Callable[..., Any]] = {
-        "__rpow__": lambda self, other: pow_(other, self),
-        "__rmatmul__": lambda self, other: matmul(other, self),
-        "__pos__": lambda self: positive(self),
-        "__abs__": lambda self: absolute(self),
+        "__rpow__": _reflected(pow_),
+        "__rmatmul__": _reflected(matmul),
+        "__pos__": _method(positive),
+        "__abs__": _method(absolute),
         "__getitem__": lambda self, index: getitem(self, index=index),
     }
     for name, method in plain.items():

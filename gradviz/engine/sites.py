@@ -8,8 +8,8 @@ with a check that it is still the text that ran.
 
 from __future__ import annotations
 
-import ast
 import dis
+import itertools
 import linecache
 import sys
 from collections.abc import Iterator
@@ -50,11 +50,31 @@ def where(frame: FrameType | None = None) -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-@lru_cache(maxsize=65536)
+class _Same:
+    """A code object as a key: equal code objects of two files are two keys."""
+
+    __slots__ = ("code",)
+
+    def __init__(self, code: CodeType) -> None:
+        self.code = code
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.code is other.code
+
+    def __hash__(self) -> int:
+        return id(self.code)
+
+
 def place(code: CodeType, offset: int) -> Place:
     """Decode a code object and an instruction offset."""
-    line, end_line, column, end_column = _position(code, offset)
-    lines = _lines(code.co_filename)
+    return _place(_Same(code), offset)
+
+
+@lru_cache(maxsize=65536)
+def _place(same: _Same, offset: int) -> Place:
+    code = same.code
+    lines = _lines(same)
+    line, end_line, column, end_column = _position(code, offset, lines)
     return Place(
         file=code.co_filename,
         line=line,
@@ -66,19 +86,12 @@ def place(code: CodeType, offset: int) -> Place:
     )
 
 
-def _position(code: CodeType, offset: int) -> tuple[int, int, int | None, int | None]:
+def _position(code: CodeType, offset: int, lines: tuple[str, ...]) -> tuple[int, int, int | None, int | None]:
     """Return (line, end line, column, end column) of one instruction, columns in characters."""
-    for index, (line, end_line, column, end_column) in enumerate(code.co_positions()):
-        if index * 2 == offset:
-            line = line or code.co_firstlineno
-            lines = _lines(code.co_filename)
-            return (
-                line,
-                end_line or line,
-                _characters(lines, line, column),
-                _characters(lines, end_line, end_column),
-            )
-    return code.co_firstlineno, code.co_firstlineno, None, None
+    found = next(itertools.islice(code.co_positions(), offset // 2, None), (None, None, None, None))
+    line = found[0] or code.co_firstlineno
+    end_line = found[1] or line
+    return line, end_line, _characters(lines, line, found[2]), _characters(lines, end_line, found[3])
 
 
 def _characters(lines: tuple[str, ...], line: int | None, column: int | None) -> int | None:
@@ -88,20 +101,20 @@ def _characters(lines: tuple[str, ...], line: int | None, column: int | None) ->
     return len(lines[line - 1].encode()[:column].decode(errors="replace"))
 
 
-@lru_cache(maxsize=1024)
-def _lines(file: str) -> tuple[str, ...]:
-    """Return the lines of a source file as Python's own tracebacks see them, read once."""
+@lru_cache(maxsize=4096)
+def _lines(same: _Same) -> tuple[str, ...]:
+    """Return the lines of the file a code object came from, read once, when it is first asked for."""
+    file = same.code.co_filename
+    linecache.checkcache(file)
     return tuple(line.rstrip("\n") for line in linecache.getlines(file))
 
 
 def remember(code: CodeType) -> None:
     """Read the source of ``code`` now, so that a later edit of the file does not change what is shown."""
-    _lines(code.co_filename)
+    _lines(_Same(code))
 
 
-def _expression(
-    lines: tuple[str, ...], line: int, end_line: int, column: int | None, end_column: int | None
-) -> str:
+def _expression(lines: tuple[str, ...], line: int, end_line: int, column: int | None, end_column: int | None) -> str:
     if column is None or end_column is None or end_line > len(lines) or line < 1:
         return ""
     if line == end_line:
@@ -110,7 +123,6 @@ def _expression(
     return " ".join(part.strip() for part in inner)
 
 
-@lru_cache(maxsize=65536)
 def assigned_name(code: CodeType, offset: int) -> str | None:
     """Return the variable or attribute that the result of an instruction was stored in, if any.
 
@@ -138,12 +150,12 @@ def assigned_name(code: CodeType, offset: int) -> str | None:
 def _after(code: CodeType, offset: int) -> Iterator[dis.Instruction]:
     """Yield the instructions after ``offset``, without the interpreter's inline caches."""
     skipped = {"CACHE", "EXTENDED_ARG"}
-    return (i for i in _instructions(code) if i.offset > offset and i.opname not in skipped)
+    return (i for i in _instructions(_Same(code)) if i.offset > offset and i.opname not in skipped)
 
 
 @lru_cache(maxsize=4096)
-def _instructions(code: CodeType) -> tuple[dis.Instruction, ...]:
-    return tuple(dis.get_instructions(code))
+def _instructions(same: _Same) -> tuple[dis.Instruction, ...]:
+    return tuple(dis.get_instructions(same.code))
 
 
 def variable_of(value: object, frame: FrameType) -> str | None:
@@ -152,12 +164,3 @@ def variable_of(value: object, frame: FrameType) -> str | None:
         if held is value and not name.startswith("_"):
             return name
     return None
-
-
-def is_expression(text: str) -> bool:
-    """Tell whether ``text`` is one whole Python expression."""
-    try:
-        ast.parse(text.strip(), mode="eval")
-    except SyntaxError:
-        return False
-    return True

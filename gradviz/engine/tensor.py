@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -82,6 +82,7 @@ class Tensor(Methods):
     _grad: Any
     _key: int
     _op: Any
+    _makes: ClassVar[Any]  # the class of what an op makes of it
 
     def __init__(self, data: Any, *, name: str | None = None, requires_grad: bool = True) -> None:
         value = admit(data.detach().data if isinstance(data, Tensor) else data, what=_named(name))
@@ -220,7 +221,7 @@ class Tensor(Methods):
                 f"{self.label} has {self.size} elements: item() needs one", where=where(), hint="use .numpy()"
             )
         value = value_of(self)
-        return value if value.__class__ is float else value.item()  # type: ignore[no-any-return]
+        return float(value) if value.__class__ is float else float(value.item())
 
     def numpy(self) -> np.ndarray:
         """Return a copy of the value as an array."""
@@ -244,9 +245,7 @@ class Tensor(Methods):
         return int(self.item())
 
     def __index__(self) -> int:
-        raise GradvizTypeError(
-            f"{self.label} is not an integer: it cannot be used as an index", where=where()
-        )
+        raise GradvizTypeError(f"{self.label} is not an integer: it cannot be used as an index", where=where())
 
     def __bool__(self) -> bool:
         return bool(self.item())
@@ -266,11 +265,7 @@ class Tensor(Methods):
 
     def __repr__(self) -> str:
         value = value_of(self)
-        text = (
-            repr(value)
-            if value.__class__ is float
-            else np.array2string(value, separator=", ", prefix="Tensor(")
-        )
+        text = repr(value) if value.__class__ is float else np.array2string(value, separator=", ", prefix="Tensor(")
         named = f", name={self.name!r}" if self.name else ""
         grad = "" if self.requires_grad else ", requires_grad=False"
         return f"Tensor({text}{named}{grad})"
@@ -350,6 +345,8 @@ class Constant(Tensor):
 
 
 Result.__name__ = Constant.__name__ = "Tensor"
+Tensor._makes = Result
+Constant._makes = Constant
 
 
 def tensor(data: Any, *, name: str | None = None, requires_grad: bool = True) -> Tensor:
@@ -374,7 +371,7 @@ def constant(data: Any, *, name: str | None = None) -> Tensor:
 
 def constant_of(value: Any, extra: Extra | None = None) -> Tensor:
     """Make a constant leaf of a value the graph already owns."""
-    out = Constant()  # type: ignore[call-arg]
+    out = Constant()
     out._data = value
     _init_leaf(out, CONST, None)
     out._extra = extra
