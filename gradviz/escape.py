@@ -32,9 +32,7 @@ UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # controls, direction marks,
 BLANKS = frozenset("\u00ad\u115f\u1160\u2800\u3164\uffa0")  # letters by category, yet drawn as nothing
 
 XML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
-DOT = str.maketrans(
-    {c: f"&#{ord(c)};" for c in "{}|"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": r"\\"}
-)
+DOT = str.maketrans({c: f"&#{ord(c)};" for c in "{}|"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": r"\\"})
 MERMAID = str.maketrans({c: f"#{ord(c)};" for c in "\"#&'*:;<>[\\]_`{|}~"})
 JSON = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
 TEX = str.maketrans(

@@ -11,14 +11,9 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
-from gradviz.colours import THEMES as THEMES
-from gradviz.colours import Theme as Theme
+from gradviz.colours import THEMES, Theme
 from gradviz.errors import GradvizValueError, suggestion
-from gradviz.wording import Summary as Summary
-from gradviz.wording import derivative as derivative
-from gradviz.wording import format_array as format_array
-from gradviz.wording import format_number as format_number
-from gradviz.wording import summary as summary
+from gradviz.wording import Summary, derivative, format_array, format_number, summary
 
 __all__ = [
     "FONTS",
@@ -26,6 +21,7 @@ __all__ = [
     "Options",
     "Summary",
     "Theme",
+    "as_names",
     "derivative",
     "format_array",
     "format_number",
@@ -75,8 +71,8 @@ class Options:
 
     def __post_init__(self) -> None:
         self._normalise("show", _words("show", self.show, SHOW))
-        self._normalise("highlight", _names("highlight", self.highlight))
-        self._normalise("pending", _names("pending", self.pending))
+        self._normalise("highlight", as_names("highlight", self.highlight))
+        self._normalise("pending", as_names("pending", self.pending))
         _check_choices(self)
         _check_whole("precision", self.precision, 1, 17)
         for name in ("collapse", "hops"):
@@ -119,7 +115,12 @@ def _words(name: str, value: object, choices: tuple[str, ...]) -> tuple[str, ...
     return tuple(choice for choice in choices if choice in words)
 
 
-def _names(name: str, value: object) -> tuple[str | int, ...]:
+def as_names(name: str, value: object) -> tuple[str | int, ...]:
+    """Return names, ids or Nodes, one or many, as a tuple of names and ids.
+
+    >>> as_names("highlight", "w"), as_names("highlight", [0, "w"])
+    (('w',), (0, 'w'))
+    """
     if isinstance(value, str | Integral):
         value = (value,)
     found = tuple(getattr(item, "id", item) for item in _listed(name, value))
@@ -136,7 +137,7 @@ def _listed(name: str, value: object) -> tuple[Any, ...]:
 
 
 def _check_whole(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
         raise GradvizValueError(f"{name}={_brief(value)} is out of range", hint=f"allowed: {low} to {high:,}")
 
 
@@ -148,7 +149,7 @@ def _check_texts(options: Options) -> None:
 
 
 def _check_timeout(value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < float("inf"):
         raise GradvizValueError(f"timeout={_brief(value)} is not a time", hint="give seconds, more than 0")
 
 

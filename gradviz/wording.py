@@ -115,11 +115,11 @@ def summary(x: Number) -> Summary:
     nans = int(np.isnan(real).sum())
     infs = real.size - finite.size - nans
     if not finite.size:
-        return Summary(array.shape, array.size, *(math.nan,) * 5, nans, infs)
+        return Summary(array.shape, array.size, math.nan, math.nan, math.nan, math.nan, math.nan, nans, infs)
     with np.errstate(all="ignore"):
         norm = float(np.sqrt(np.sum(np.square(finite))))
-        numbers = (finite.min(), finite.max(), finite.mean(), finite.std())
-    return Summary(array.shape, array.size, *map(float, numbers), norm, nans, infs)
+        low, high, mean, std = map(float, (finite.min(), finite.max(), finite.mean(), finite.std()))
+    return Summary(array.shape, array.size, low, high, mean, std, norm, nans, infs)
 
 
 def format_range(found: Summary, precision: int = 4) -> str:

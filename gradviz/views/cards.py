@@ -176,7 +176,7 @@ class Writer:
             yield Row(key, mark + wording.format_range(found, precision), tone)
             if found.bad:
                 yield Row("", f"! {found.bad}", "bad")
-            if x.size:
+            if x.size and found.low != found.high:
                 yield Row("mean", wording.format_number(found.mean, precision))
                 yield Row("", "", "plain", wording.strip(x))
 
@@ -234,9 +234,9 @@ def brief(x: Number | None, precision: int) -> str:
 
 
 def file_name(path: str) -> str:
-    """Return the last part of a path of any system, so that no folder of the user is shown.
+    r"""Return the last part of a path of any system, so that no folder of the user is shown.
 
-    >>> file_name("/home/me/line.py"), file_name(r"C:\\me\\line.py")
+    >>> file_name("/home/me/line.py"), file_name("C:\\me\\line.py")
     ('line.py', 'line.py')
     """
     return PureWindowsPath(PurePath(path).name).name

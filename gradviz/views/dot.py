@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gradviz import escape, wording
 from gradviz.graphs import Frame, Graph, Node, Number
 from gradviz.style import FONTS, THEMES, Options
 from gradviz.views.cards import Card, as_frame, cards, largest_gradient
+from gradviz.views.painting import card_width
 
 if TYPE_CHECKING:
     import graphviz
@@ -18,7 +18,6 @@ __all__ = ["make_dot", "to_dot"]
 
 TEXT_SIZE = 11
 BIG = 300  # above this many nodes Graphviz is told not to polish
-WIDE = 0.17  # inches a wide (East Asian, emoji) character takes
 
 
 def to_dot(frame: Frame | Graph, options: Options | None = None) -> str:
@@ -29,16 +28,16 @@ def to_dot(frame: Frame | Graph, options: Options | None = None) -> str:
 
     >>> from gradviz.graphs import Graph, Node
     >>> print(to_dot(Graph((Node(0, "x", "input", "input"),)), Options(style="compact")).splitlines()[-2])
-    	n0 [label=x class="gv-input" ...]
+        n0 [label=x class="gv-input" ...]
     """
-    return Writer(as_frame(frame), options or Options()).digraph().source
+    return str(Writer(as_frame(frame), options or Options()).digraph().source)
 
 
 def make_dot(
     var: Any,
     params: Mapping[str, Any] | None = None,
-    show_attrs: bool = False,  # noqa: FBT001, FBT002 (torchviz's own signature)
-    show_saved: bool = False,  # noqa: FBT001, FBT002
+    show_attrs: bool = False,
+    show_saved: bool = False,
     max_attr_chars: int = 50,
 ) -> graphviz.Digraph:
     """Return the graph of ``var`` as a graphviz.Digraph, with values and gradients: torchviz's signature.
@@ -149,13 +148,12 @@ class Writer:
             "margin": "0.07,0.03" if compact else "0.13,0.07",
             "shape": "box",
             "style": "rounded,filled",
-            "width": "0.3",
         }
 
     def edge_attributes(self) -> dict[str, str]:
         """Return what holds for every edge."""
         return {
-            "arrowsize": "0.55",
+            "arrowsize": "0.65",
             "color": self.theme.stroke(0),
             "fontcolor": self.theme.muted,
             "fontname": FONTS,
@@ -190,7 +188,8 @@ class Writer:
             lines.append("kept for backward")
         shown = [line for line in lines if line]
         if len(shown) <= 1:
-            return escape.for_dot(shown[0]) if shown else " "
+            alone = card.rows[0].text if card.rows and not card.title and not card.note else "".join(shown)
+            return escape.for_dot(alone) or " "
         return "".join(escape.for_dot(line) + r"\l" for line in shown)
 
     def look(self, card: Card) -> dict[str, str]:
@@ -210,7 +209,7 @@ class Writer:
             found["fillcolor"] = self.theme.paper
         if card.highlighted:
             found |= {"color": self.theme.highlight, "penwidth": "3.2"}
-        return found | width_for(card)
+        return found | {"width": f"{card_width(card, self.options.style) / 72:.2f}"}
 
     def sign(self, card: Card) -> dict[str, str]:
         """Return the look of the round node with the sign of an op."""
@@ -245,16 +244,17 @@ class Writer:
             found |= {"color": self.theme.alarm, "penwidth": "3"}
         lines = list(self.edge_lines(src, dst, arg, grad))
         if lines:
-            found["label"] = r"\n".join(f" {escape.for_dot(line)} " for line in lines)
+            found["label"] = r"\n".join(f"  {escape.for_dot(line)}  " for line in lines)
         if self.marks_saved and arg in saved_inputs(self.frame.graph.nodes[dst]):
             found |= {"arrowtail": "dot", "dir": "both"}
         return found
 
     def edge_gradient(self, src: int, dst: int, arg: int) -> Number | None:
         """Return what an edge contributed; where one edge is the only use, that is the gradient itself."""
-        if self.frame.edges is not None:
-            return self.frame.edge_grad(src, dst, arg)
-        return self.frame.grads[src] if self.uses[src] == 1 else None
+        if self.frame.graph.nodes[src].kind == "const":
+            return None
+        found = self.frame.edge_grad(src, dst, arg)
+        return self.frame.grads[src] if found is None and self.uses[src] == 1 else found
 
     def edge_lines(self, src: int, dst: int, arg: int, grad: Number | None) -> Iterator[str]:
         """Yield the local derivative and, where several edges add up, the part of this one."""
@@ -270,7 +270,7 @@ class Writer:
         """Return colour and width of an edge for a gradient level."""
         if pending:
             return {"color": self.theme.faint, "style": "dashed"}
-        found = {"color": self.theme.stroke(level), "penwidth": f"{1 + 0.55 * abs(level):.2f}"}
+        found = {"color": self.theme.stroke(level), "penwidth": f"{1 + 0.4 * abs(level):.1f}"}
         if level < 0 and self.theme.dashed_negative:
             found["style"] = "dashed"
         return found if level else {}
@@ -341,14 +341,3 @@ def classes(card: Card) -> Iterator[str]:
     for name in ("pending", "highlighted", "bad"):
         if getattr(card, name):
             yield f"gv-{name}"
-
-
-def width_for(card: Card) -> dict[str, str]:
-    """Return the width a card needs for characters that Graphviz takes for narrow ones."""
-    longest = max((sum(ord(char) > 0x1100 for char in text) for text in (card.title, card.note)), default=0)
-    return {"width": f"{0.6 + WIDE * longest:.2f}"} if longest else {}
-
-
-def with_style(options: Options, style: str) -> Options:
-    """Return the same options in another style."""
-    return replace(options, style=style)

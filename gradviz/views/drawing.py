@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from gradviz.errors import GradvizValueError
+from gradviz import escape, transforms
+from gradviz.errors import GradvizError, GradvizValueError
 from gradviz.files import write_atomically
 from gradviz.graphs import Frame, Graph
-from gradviz.style import Options
+from gradviz.style import Options, as_names
+from gradviz.views.cards import as_frame
 
-__all__ = ["Drawing", "draw"]
+__all__ = ["SUFFIX", "Drawing", "arranged", "draw", "frame_of"]
 
 SUFFIX = {
     ".svg": "gradviz.views.svg:to_svg",
@@ -29,14 +31,20 @@ SUFFIX = {
     ".graphml": "gradviz.views.networkx:to_graphml",
     ".txt": "gradviz.views.text:to_text",
 }
+TEXT_LINES = 200  # a longer listing is no help in a notebook
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Drawing:
     """A picture: the frame that is drawn (after focus, collapse and fold) and how it looks.
 
-    ``options.highlight`` and ``options.pending`` are ids of nodes of ``frame``;
-    ``origin`` is the frame as it was handed in.
+    ``options.highlight`` and ``options.pending`` are ids of nodes of ``frame``; ``origin``
+    is the frame as it was handed in.
+
+    >>> from gradviz.graphs import Graph, Node
+    >>> picture = Drawing(as_frame(Graph((Node(0, "x", "input", "input"),))))
+    >>> picture.dot.splitlines()[0], picture.svg[:4]
+    ('digraph {', '<svg')
     """
 
     frame: Frame
@@ -64,9 +72,55 @@ class Drawing:
         return to_png(self, scale)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture to ``path``; its suffix says in which format."""
+        """Write the picture to ``path`` and return the path; the suffix says in which format.
+
+        The picture is complete before the file is touched, so an older file is never half
+        overwritten. Raises `GradvizValueError`, listing the suffixes, for one it does not know.
+
+        >>> Drawing(as_frame(Graph(()))).save("graph.bmp")
+        Traceback (most recent call last):
+            ...
+        gradviz.errors.GradvizValueError: no picture format has the suffix '.bmp'
+          allowed: .svg .png .pdf .html .dot .json .mmd .tex .graphml .txt
+        """
         target = Path(path)
         return write_atomically(target, _writer(target.suffix.lower())(self))
+
+    def __repr__(self) -> str:
+        from gradviz.views.svg import describe
+
+        return f"<Drawing of {describe(self.frame, replace(self.options, alt=None))}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Return what a notebook shows: SVG and, for readers without it, text. Never raises."""
+        makers = {"image/svg+xml": lambda: self.svg, "text/plain": self._text}
+        wanted = [kind for kind in makers if (not include or kind in include) and kind not in (exclude or ())]
+        shown, notes = {}, []
+        for kind in wanted:
+            try:
+                shown[kind] = makers[kind]()
+            except Exception as error:  # a display that raises hides everything else
+                notes.append(f"(not drawn: {escape.for_terminal(_reason(error))})")
+        if "text/plain" in wanted and notes:
+            shown["text/plain"] = "\n".join([shown.get("text/plain", "<Drawing>"), *notes])
+        return shown
+
+    def _repr_html_(self) -> str:
+        """Return the SVG for a page, or the text where it cannot be drawn. Never raises."""
+        shown = self._repr_mimebundle_()
+        if "image/svg+xml" in shown:
+            return shown["image/svg+xml"]
+        lines = (escape.for_html(line, limit=None) for line in shown["text/plain"].splitlines())
+        return "<pre>" + "\n".join(lines) + "</pre>"
+
+    def _text(self) -> str:
+        return str(self.frame) if len(self.frame.graph) <= TEXT_LINES else repr(self)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, GradvizError):
+        return ": ".join(filter(None, (error.message, error.hint)))
+    return f"{type(error).__name__}: {error}"
 
 
 def _writer(suffix: str) -> Callable[[Drawing], str | bytes]:
@@ -83,18 +137,106 @@ def dot_text(drawing: Drawing) -> str:
     return drawing.dot
 
 
-def draw(x: Any, *, params: Any = None, **options: Any) -> Drawing:
-    """Return the picture of a Tensor, Frame, Graph, Step or Run."""
-    chosen = Options(**options)
-    return Drawing(_frame(x, params), chosen)
+def json_text(drawing: Drawing) -> str:
+    """Return the whole frame, as it was handed in, as JSON text."""
+    return (drawing.origin or drawing.frame).to_json()
 
 
-def _frame(x: Any, params: Any) -> Frame:
-    if isinstance(x, Frame):
-        return x
-    if isinstance(x, Graph):
-        nothing = (None,) * len(x.nodes)
-        return Frame(x, nothing, nothing)
+def draw(
+    x: Any,
+    *,
+    show: str | Sequence[str] = ("name", "shape", "value", "grad"),
+    style: str = "circuit",
+    theme: str = "auto",
+    direction: str = "LR",
+    fold: str | bool = "auto",
+    collapse: int | None = None,
+    focus: str | int | None = None,
+    hops: int | None = None,
+    highlight: Sequence[str | int] = (),
+    precision: int = 4,
+    engine: str = "auto",
+    title: str | None = None,
+    alt: str | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> Drawing:
+    """Return the picture of a Tensor, Frame, Graph, step or run.
+
+    ``show`` takes any of name, shape, value, grad, local (the derivative on each edge),
+    source (file and line) and stats. ``style`` is circuit, boxes or compact; ``theme`` auto
+    (light and dark, as the reader's system is), light, dark or print; ``direction`` LR or TB.
+    ``focus`` (with ``hops``) draws the part that leads to a node or comes from it,
+    ``collapse=depth`` closes the scopes below that depth, ``fold`` draws what the same source
+    lines made again and again once (auto: in graphs of more than 60 nodes). ``params`` names
+    leaves. Raises `GradvizValueError` naming a bad option and `UnknownNameError` for a node
+    that is not there.
+
+    >>> from gradviz.graphs import Graph, Node
+    >>> x, y = Node(0, "x", "input", "input"), Node(1, "y", "sin", "op", (0,), symbol="sin")
+    >>> picture = draw(Frame(Graph((x, y), (1,)), [0.0, 0.0], [1.0, 1.0]), style="boxes")
+    >>> picture
+    <Drawing of 2 values, 1 operation, y 0>
+    """
+    options = Options(
+        show=cast("tuple[str, ...]", show),
+        style=style,
+        theme=theme,
+        direction=direction,
+        fold=fold,
+        collapse=collapse,
+        focus=focus,
+        hops=hops,
+        highlight=(*as_names("highlight", highlight), *getattr(x, "highlight", ())),
+        pending=tuple(getattr(x, "pending", ())),
+        precision=precision,
+        engine=engine,
+        title=title,
+        alt=alt,
+    )
+    return arranged(frame_of(x, params), options)
+
+
+def frame_of(x: Any, params: Mapping[str, Any] | None = None) -> Frame:
+    """Return the frame to draw of anything that can be drawn.
+
+    >>> from gradviz.graphs import Graph
+    >>> frame_of(Graph(()))
+    Frame(0 nodes, 0 edges, outputs: none, 0 gradients)
+    """
+    if isinstance(x, Frame | Graph):
+        return as_frame(x)
+    inner = getattr(x, "frame", None)
+    if isinstance(inner, Frame):  # a step
+        return inner
+    if callable(inner):  # a run: its last iteration
+        return cast("Frame", inner(len(x) - 1))
     from gradviz import sources
 
-    return cast("Frame", sources.frame(x, params=params))
+    return sources.frame(x, params=params)
+
+
+def arranged(frame: Frame, options: Options) -> Drawing:
+    """Return the drawing of the part of ``frame`` that the options ask for.
+
+    >>> from gradviz.graphs import Graph, Node
+    >>> frame = as_frame(Graph((Node(0, "x", "input", "input"),)))
+    >>> arranged(frame, Options(highlight="x")).options.highlight
+    (0,)
+    """
+    part = frame
+    if options.focus is not None:
+        part = transforms.focus(part, options.focus, options.hops)
+    if options.collapse is not None:
+        part = transforms.collapse(part, options.collapse)
+    if options.fold is True or (options.fold == "auto" and len(part.graph) > transforms.FOLD_ABOVE):
+        part = transforms.fold(part, fewest=2 if options.fold is True else transforms.FEWEST)
+    places = transforms.images(frame, part)
+    highlight = {places[frame.graph.index(name)] for name in options.highlight}
+    pending = {frame.graph.index(name) for name in options.pending}
+    started = {place for id, place in enumerate(places) if id not in pending}
+    pale = {places[id] for id in pending} - started
+    return Drawing(part, replace(options, highlight=_ids(highlight), pending=_ids(pale)), frame)
+
+
+def _ids(found: set[int | None]) -> tuple[int, ...]:
+    return tuple(sorted(id for id in found if id is not None))

@@ -124,7 +124,7 @@ def _run(work: Callable[[], bytes], stop: Callable[[], None], timeout: float) ->
     def collect() -> None:
         try:
             result.append(work())
-        except BaseException as error:  # noqa: BLE001 (raised again below, in the caller's thread)
+        except BaseException as error:  # raised again below, in the caller's thread
             result.append(error)
 
     thread = _started(threading.Thread(target=collect, name="gradviz layout", daemon=True))

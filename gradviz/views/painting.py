@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from typing import Any
 
 from gradviz.style import Options, Theme
 from gradviz.views.cards import Card, Row
 
-__all__ = ["Box", "box_of", "paint_card", "shape"]
+__all__ = ["Box", "box_of", "card_width", "paint_card", "shape", "text_width"]
 
 TITLE, BODY, SMALL = 12.0, 11.0, 8.5
 PAD = 7.5
 BASELINE = 0.36  # of the text size, below the middle of a row
+GAP = 9.0  # between what stands at the left and what stands at the right
+WIDTHS = (
+    dict.fromkeys(" !,./:;[]fijlt'|", 0.28)
+    | dict.fromkeys("ABCDEGHKNOPQRSUVXYZ&+<=>~_…−×∂", 0.7)
+    | dict.fromkeys("MWmw@%", 0.9)
+)
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -45,7 +52,33 @@ def box_of(element: ET.Element) -> Box:
     return Box(min(across), min(down), max(across), max(down))
 
 
-def shape(tag: str, text: str = "", **attributes: str | float) -> ET.Element:
+def text_width(text: str, size: float) -> float:
+    """Return about how wide a text is in a Helvetica of that size.
+
+    >>> text_width("W", 10.0) > text_width("i", 10.0)
+    True
+    """
+    return size * sum(1.05 if ord(char) > 0x2E80 else WIDTHS.get(char, 0.57) for char in text)
+
+
+def card_width(card: Card, style: str) -> float:
+    """Return how wide a card must be, in points, for nothing on it to collide."""
+    if style == "compact":
+        value = next((row.text for row in card.rows if row.key == "value"), "")
+        return text_width(card.title, 10.8) + text_width(f"  {card.symbol} {value}", 10.0) + 2 * PAD
+    sign = text_width(f" {card.symbol}", TITLE) if style == "boxes" and card.symbol else 0.0
+    note = GAP + text_width(card.note, SMALL) if card.note else 0.0
+    header = text_width(card.title, TITLE * 1.07) + sign + note
+    return max([header, 14.0, *map(row_width, card.rows)]) + 2 * PAD
+
+
+def row_width(row: Row) -> float:
+    """Return how wide a row of a card must be, in points."""
+    size = {"source": SMALL, "bad": BODY * 1.07}.get(str(row.tone), BODY)
+    return text_width(row.text, size) + (GAP + text_width(row.key, SMALL) if row.key else 0.0)
+
+
+def shape(tag: str, text: str = "", /, **attributes: Any) -> ET.Element:
     """Return an SVG element; ``_`` in a name stands for ``-`` and numbers are written shortly.
 
     >>> ET.tostring(shape("rect", x=1.5, stroke_width=2.0), encoding="unicode")
@@ -91,7 +124,7 @@ class Painter:
         self.ink = theme.faint if card.pending else theme.ink
         self.muted = theme.faint if card.pending else theme.muted
 
-    def add(self, tag: str, text: str = "", **attributes: str | float) -> ET.Element:
+    def add(self, tag: str, text: str = "", /, **attributes: Any) -> ET.Element:
         """Add one element to the picture."""
         element = shape(tag, text, **attributes)
         self.parent.append(element)
@@ -111,7 +144,7 @@ class Painter:
         look = {"stroke_dasharray": "3 2.5"} if card.pending else {}
         self.rectangle(self.box, 5, fill=fill, stroke=line, stroke_width=width, **look)
 
-    def rectangle(self, box: Box, radius: float, **look: str | float) -> None:
+    def rectangle(self, box: Box, radius: float, **look: Any) -> None:
         """Draw a rounded rectangle."""
         size = {"width": box.right - box.left, "height": box.bottom - box.top}
         self.add("rect", x=box.left, y=box.top, **size, rx=radius, **look)
@@ -127,7 +160,10 @@ class Painter:
         x, y = self.box.middle
         line = self.add("text", x=x, y=y + 10 * BASELINE, text_anchor="middle", font_size=10.0, fill=self.ink)
         value = next((row for row in card.rows if row.key == "value"), None)
-        parts = [(card.title, {"font_weight": "bold"}), (card.symbol, {"fill": self.muted})]
+        parts: list[tuple[str, dict[str, Any]]] = [
+            (card.title, {"font_weight": "bold"}),
+            (card.symbol, {"fill": self.muted}),
+        ]
         parts.append((value.text if value else "", self.tone(value) if value else {}))
         for text, look in parts:
             if text:
@@ -155,7 +191,9 @@ class Painter:
         name = self.add("text", self.card.title, x=inner.left, y=y, font_size=TITLE, fill=self.ink)
         name.set("font-weight", "bold")
         if sign:
-            name[:] = [shape("tspan", ("\u2002" if self.card.title else "") + sign, fill=self.muted, font_weight="normal")]
+            name[:] = [
+                shape("tspan", ("\u2002" if self.card.title else "") + sign, fill=self.muted, font_weight="normal")
+            ]
         if self.card.note:
             look = {"text_anchor": "end", "font_size": SMALL, "fill": self.muted}
             self.add("text", self.card.note, x=inner.right, y=y, **look)
@@ -182,7 +220,7 @@ class Painter:
             look = {"font_size": BODY, **self.tone(row)}
             self.add("text", row.text, x=inner.right, y=middle + BODY * BASELINE, text_anchor="end", **look)
 
-    def tone(self, row: Row) -> dict[str, str | float]:
+    def tone(self, row: Row) -> dict[str, Any]:
         """Return the look of the text of a row."""
         if self.card.pending:
             return {"fill": self.theme.faint}
@@ -204,7 +242,8 @@ class Painter:
             fill = self.theme.alarm_fill if level is None else self.theme.fill(level)
             self.add("rect", x=left, y=top, width=width, height=height, fill=fill)
             if level is None:
-                across = f"M{short(left)},{short(top)}l{short(width)},{short(height)}m0,{short(-height)}l{short(-width)},{short(height)}"
+                right, bottom = short(left + width), short(top + height)
+                across = f"M{short(left)},{short(top)}L{right},{bottom}M{right},{short(top)}L{short(left)},{bottom}"
                 self.add("path", d=across, stroke=self.theme.alarm, stroke_width=1.2, fill="none")
         frame = {"fill": "none", "stroke": self.theme.faint, "stroke_width": 0.5}
         self.add("rect", x=inner.left, y=top, width=inner.right - inner.left, height=height, **frame)

@@ -119,7 +119,9 @@ def describe(frame: Frame, options: Options) -> str:
             parts.append(f"{name} {wording.format_number(value, options.precision)}")
         elif value is not None:
             parts.append(f"{name} of shape {wording.format_shape(value.shape)}")
-    bad = [node.name for node in nodes if wording.has_bad(frame.values[node.id]) or wording.has_bad(frame.grads[node.id])]
+    bad = [
+        node.name for node in nodes if wording.has_bad(frame.values[node.id]) or wording.has_bad(frame.grads[node.id])
+    ]
     if bad:
         shown = ", ".join(escape.clean(name, 40) for name in bad[:3])
         parts.append(f"NaN or infinity in {shown}{' and others' if len(bad) > 3 else ''}")

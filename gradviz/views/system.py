@@ -18,7 +18,9 @@ from gradviz.errors import LayoutError, LayoutTimeoutError
 __all__ = ["render"]
 
 LARGEST = 256 * 1024 * 1024
-INSTALL = 'install Graphviz (apt install graphviz, brew install graphviz, winget install graphviz) or use engine="embedded"'
+INSTALL = (
+    'install Graphviz (apt install graphviz, brew install graphviz, winget install graphviz) or use engine="embedded"'
+)
 SMALLER = "draw less of it with fold=True, collapse=1 or focus=name, or read it as text (.txt)"
 
 
@@ -70,9 +72,7 @@ def _output(child: subprocess.Popen[bytes], timeout: float) -> bytes:
             raise LayoutError(f"dot wrote more than {LARGEST:,} bytes and was stopped", hint=SMALLER)
         child.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
-        raise LayoutTimeoutError(
-            f"dot took longer than {timeout:g} s and was stopped", hint=SMALLER
-        ) from None
+        raise LayoutTimeoutError(f"dot took longer than {timeout:g} s and was stopped", hint=SMALLER) from None
     finally:
         _end(child)
         reader.join(1.0)

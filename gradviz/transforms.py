@@ -1,0 +1,209 @@
+"""Smaller pictures of the same computation: a part of it, scopes closed, loops drawn once.
+
+Every transform takes a frame and returns a frame that keeps the laws of graphs, in time
+linear in the size of the graph (but for sorting groups), without recursion.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+
+from gradviz.graphs import Frame, Graph, Node
+from gradviz.lifting import OUT, Group, Lifted, lift, membership
+
+__all__ = ["collapse", "focus", "fold", "images"]
+
+FOLD_ABOVE = 60  # nodes; smaller graphs are drawn in full unless asked otherwise
+FEWEST = 3  # rounds that are worth folding
+NUMBERED = re.compile(r"[_.]?\d+$|\[\d+\]$")
+
+
+def focus(frame: Frame, name: str | int | Node, hops: int | None = None) -> Frame:
+    """Return the part of a frame that leads to a node or comes from it, up to ``hops`` edges away.
+
+    Raises `UnknownNameError`, suggesting close names.
+
+    >>> x, y, z = (Node(i, name, "sin" if i else "input", "op" if i else "input", (i - 1,) * (i > 0))
+    ...            for i, name in enumerate("xyz"))
+    >>> [node.name for node in focus(Frame(Graph((x, y, z), (2,)), [None] * 3, [None] * 3), "y", 0).graph]
+    ['y']
+    """
+    graph = frame.graph
+    start = graph.index(name)
+    consumers: list[list[int]] = [[] for _ in graph.nodes]
+    for src, dst, _ in graph.edges:
+        consumers[src].append(dst)
+    kept = _reached(start, lambda place: graph.nodes[place].inputs, hops)
+    kept |= _reached(start, lambda place: consumers[place], hops)
+    part = lift(frame, [_single(graph.nodes[id]) for id in sorted(kept)])
+    return part if part.graph.outputs else _with_outputs(part)
+
+
+def _reached(start: int, neighbours: Callable[[int], Iterable[int]], hops: int | None) -> set[int]:
+    seen, border, left = {start}, [start], hops
+    while border and left != 0:
+        border = [id for id in dict.fromkeys(n for id in border for n in neighbours(id)) if id not in seen]
+        seen.update(border)
+        left = None if left is None else left - 1
+    return seen
+
+
+def _with_outputs(frame: Frame) -> Frame:
+    """Return the frame with the nodes nobody uses as its results."""
+    used = {src for src, _, _ in frame.graph.edges}
+    outputs = tuple(node.id for node in frame.graph.nodes if node.id not in used)
+    return Frame(Graph(frame.graph.nodes, outputs), frame.values, frame.grads, frame.edges, frame.step, frame.meta)
+
+
+def _single(node: Node) -> Group:
+    return Group("single", [node.id], node.name)
+
+
+def collapse(frame: Frame, depth: int) -> Frame:
+    """Return the frame with every scope deeper than ``depth`` closed into one node named after it.
+
+    ``collapse(frame, 0)`` closes the outermost scopes. Where a value leaves a scope and comes
+    back, the scope becomes as many nodes as it takes for nothing to run in a circle.
+
+    >>> x = Node(0, "x", "input", "input")
+    >>> y, z = Node(1, "y", "sin", "op", (0,), scope=("net",)), Node(2, "z", "cos", "op", (1,), scope=("net",))
+    >>> small = collapse(Frame(Graph((x, y, z), (2,)), [None] * 3, [None] * 3), 0)
+    >>> [(node.name, node.op) for node in small.graph]
+    [('x', 'input'), ('net', 'scope')]
+    """
+    nodes = frame.graph.nodes
+    keys: list[Hashable] = [node.scope[: depth + 1] if len(node.scope) > depth else node.id for node in nodes]
+    groups = _scopes(frame.graph, keys, depth)
+    if all(group.kind == "single" for group in groups):
+        return frame
+    tangled = _tangled(frame.graph, groups)
+    if tangled:
+        crossings = _crossings(frame.graph, keys, tangled)
+        keys = [(key, crossings[id]) if key in tangled else key for id, key in enumerate(keys)]
+        groups = _scopes(frame.graph, keys, depth)
+    return lift(frame, groups)
+
+
+def _scopes(graph: Graph, keys: Sequence[Hashable], depth: int) -> list[Group]:
+    members: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for node in graph.nodes:
+        members[keys[node.id]].append(node.id)
+    found = []
+    for ids in members.values():
+        node = graph.nodes[ids[0]]
+        if len(node.scope) > depth:
+            found.append(Group("scope", ids, node.scope[depth], node.scope[:depth]))
+        else:
+            found.append(_single(node))
+    return found
+
+
+def _tangled(graph: Graph, groups: list[Group]) -> set[Hashable]:
+    """Return the keys of the scopes that depend on each other in a circle."""
+    import networkx as nx
+
+    of = membership(len(graph), groups)
+    links: nx.DiGraph = nx.DiGraph((of[src], of[dst]) for src, dst, _ in graph.edges if of[src] != of[dst])
+    circles = (circle for circle in nx.strongly_connected_components(links) if len(circle) > 1)
+    return {_key(groups[number]) for circle in circles for number in circle}
+
+
+def _key(group: Group) -> Hashable:
+    return (*group.scope, group.name) if group.kind == "scope" else group.members[0]
+
+
+def _crossings(graph: Graph, keys: Sequence[Hashable], tangled: set[Hashable]) -> list[int]:
+    """Return for every node the most borders of tangled scopes that a path to it crosses.
+
+    A path that leaves a scope and comes back crosses two, so nodes of one scope with the
+    same count never depend on each other through the outside.
+    """
+    found = [0] * len(graph)
+    for src, dst, _ in graph.edges:
+        crosses = keys[src] != keys[dst] and keys[src] in tangled and keys[dst] in tangled
+        found[dst] = max(found[dst], found[src] + crosses)
+    return found
+
+
+def fold(frame: Frame, fewest: int = FEWEST) -> Frame:
+    """Return the frame with what the same source lines made again and again drawn once.
+
+    Ops made by one expression (same file, line, columns, op, shape and scope) at least
+    ``fewest`` times become one node, and so do the leaves that only they use. Its numbers
+    are those of all rounds, the round first; results are never folded away.
+
+    >>> from gradviz.graphs import Source
+    >>> line = Source("loop.py", 2, 4, 9, "f", "x * 2")
+    >>> nodes = [Node(0, "x", "input", "input")]
+    >>> nodes += [Node(i, f"x_{i}", "mul", "op", (i - 1,), source=line) for i in range(1, 10)]
+    >>> small = fold(Frame(Graph(tuple(nodes), (9,)), [None] * 10, [None] * 10))
+    >>> [(node.name, node.attrs.get("folded")) for node in small.graph]
+    [('x', None), ('x (2)', 8), ('x_9', None)]
+    """
+    keys = _source_keys(frame.graph)
+    members: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for node in frame.graph.nodes:
+        members[keys[node.id]].append(node.id)
+    groups: list[Group] = []
+    for ids in members.values():
+        nodes = [frame.graph.nodes[id] for id in ids]
+        if len(ids) < fewest or len({frame.values[id] is None for id in ids}) > 1:
+            groups += map(_single, nodes)
+        else:
+            groups.append(Group("folded", ids, _common_name(nodes), nodes[0].scope))
+    return frame if all(group.kind == "single" for group in groups) else lift(frame, groups)
+
+
+def _source_keys(graph: Graph) -> list[Hashable]:
+    """Return what made each node: its expression, or for a leaf the one expression that uses it."""
+    keys: list[Hashable] = [_op_key(node) for node in graph.nodes]
+    users: defaultdict[int, set[Hashable]] = defaultdict(set)
+    for src, dst, arg in graph.edges:
+        users[src].add((keys[dst], arg))
+    for node in graph.nodes:
+        if node.kind != "op" and len(users[node.id]) == 1:
+            keys[node.id] = (next(iter(users[node.id])), node.kind, node.shape, node.scope)
+    for output in graph.outputs:
+        keys[output] = output
+    return keys
+
+
+def _op_key(node: Node) -> Hashable:
+    if node.kind != "op" or node.source is None:
+        return node.id
+    return (
+        node.source.file,
+        node.source.line,
+        node.source.column,
+        node.source.end_column,
+        node.op,
+        node.shape,
+        node.scope,
+    )
+
+
+def _common_name(nodes: Sequence[Node]) -> str:
+    """Return the name without its number that all share, or the first and the last name."""
+    stems = {NUMBERED.sub("", node.name) for node in nodes}
+    if len(stems) == 1 and "" not in stems:
+        return stems.pop()
+    return f"{nodes[0].name} … {nodes[-1].name}"
+
+
+def images(before: Frame, after: Frame) -> list[int | None]:
+    """Return for every node of ``before`` the node of ``after`` (a transform of it) that it is in.
+
+    >>> frame = Frame(Graph((Node(0, "x", "input", "input"),)), [None], [None])
+    >>> images(frame, frame)
+    [0]
+    """
+    chain: list[tuple[int, ...]] = []
+    while after is not before and isinstance(after.edges, Lifted):
+        chain.append(after.edges.of)
+        after = after.edges.origin
+    places: list[int | None] = list(range(len(before.graph)))
+    for of in reversed(chain):
+        places = [None if place is None or of[place] == OUT else of[place] for place in places]
+    return places
