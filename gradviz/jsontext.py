@@ -75,7 +75,7 @@ def node_row(node: Node) -> dict[str, Any]:
         row["attrs"] = mapping_to_json(node.attrs)
     if node.source is not None:
         fields = {key: getattr(node.source, key) for key in SOURCE_FIELDS}
-        row["source"] = {key: value for key, value in fields.items() if value not in {None, ""}}
+        row["source"] = {k: v for k, v in fields.items() if v not in {None, ""} or k == "file"}
     return row
 
 
@@ -218,7 +218,7 @@ def brief(value: object) -> str:
 
 def _brief_other(value: object) -> str:
     small = isinstance(value, int) and value.bit_length() < 100
-    return repr(value) if small else f"a {type(value).__name__}"
+    return repr(value) if small else f"this {type(value).__name__}"
 
 
 def _text(value: object) -> bool:

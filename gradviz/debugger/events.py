@@ -247,7 +247,8 @@ class Steps(Sequence[Step]):
             if dst < now:
                 break
             for amount in self._shares(i, dst):
-                total = amount if total is None else np.add(total, amount)
+                with np.errstate(all="ignore"):
+                    total = amount if total is None else np.add(total, amount)
         return frozen_number(total)
 
 
