@@ -336,4 +336,50 @@ def parameter(value: Any, name: str) -> Tensor:
     return value if isinstance(value, Tensor) else Tensor(value, name=name)
 
 
-__all__ = ["RuleNumbers", "frame", "graph", "parameter", "replay", "signature"]
+def numbers(t: Tensor) -> tuple[Any, Any]:
+    """Return the value and the gradient of a Tensor as they lie in memory, not copied: look, do not touch."""
+    value, grad = t._data, t._grad
+    if value.__class__ is Exposed:
+        value = value.array
+    return value, value_of(grad) if isinstance(grad, Tensor) else grad
+
+
+def leaves(root: Tensor) -> list[Tensor]:
+    """Return the parameters in the graph of ``root``, in an order that depends on the structure only."""
+    found = [root]
+    seen = {id(root)}
+    for node in found:
+        for x in _operands(node):
+            if isinstance(x, Tensor) and id(x) not in seen:
+                seen.add(id(x))
+                found.append(x)
+    return [t for t in found if t._op.__class__ is Leaf and t.requires_grad]
+
+
+def parameters(root: Tensor) -> dict[str, Tensor]:
+    """Return the parameters in the graph of ``root`` by name, in the order of `leaves`."""
+    entries = _collect(_tensor(root))
+    names = {id(e.tensor): name for e, name in zip(entries, _names(entries, None), strict=True)}
+    return {names[id(t)]: t for t in leaves(root)}
+
+
+def edge_numbers(recorded: Graph, values: Sequence[Any], grads: Sequence[Any]) -> RuleNumbers:
+    """Return the numbers of the edges of a graph that was computed again."""
+    calls = [
+        (OPS.get(node.op), {k: _metadata_again(v, node) for k, v in node.attrs.items()}) for node in recorded.nodes
+    ]
+    return RuleNumbers(recorded, values, grads, calls)
+
+
+__all__ = [
+    "RuleNumbers",
+    "edge_numbers",
+    "frame",
+    "graph",
+    "leaves",
+    "numbers",
+    "parameter",
+    "parameters",
+    "replay",
+    "signature",
+]
