@@ -1,0 +1,213 @@
+"""`descend`: the loop of gradient descent itself."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import GradvizTypeError, GradvizValueError
+from .reading import Run, open_run
+from .recorder import Trace, named, trace
+from .rows import norm, scalar_loss
+
+__all__ = ["Descent", "descend"]
+
+Params = Mapping[str, Any] | Sequence[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """What `descend` arrived at.
+
+    ``params`` are the final values by name, ``loss`` the loss before every update, ``run`` the run that was
+    written, if any. ``message`` says in words how it went; ``is_finite`` is False if the loss ever was NaN
+    or infinite.
+    """
+
+    params: dict[str, float | np.ndarray]
+    loss: np.ndarray
+    run: Run | None
+    message: str
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every loss was a finite number."""
+        return bool(np.isfinite(self.loss).all())
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={_short(value)}" for name, value in list(self.params.items())[:8])
+        return f"Descent({shown}; {self.message})"
+
+
+def descend(
+    f: Callable[..., Any],
+    params: Params,
+    *,
+    lr: float | Callable[[int], float] = 0.01,
+    steps: int = 100,
+    trace: str | os.PathLike[str] | Trace | None = None,
+    progress: bool = False,
+    callback: Callable[[int, float, dict[str, Any]], object] | None = None,
+) -> Descent:
+    """Minimise ``f`` by gradient descent: ``new = old - lr * gradient``, ``steps`` times.
+
+    ``f`` takes the parameters (a dict's by keyword, a list's by position) and returns the loss as a
+    scalar Tensor. Numbers and arrays in ``params`` become Tensors; Tensors are changed in place.
+    ``lr`` may be a function of the step. ``trace`` is a directory, or an open `trace`, to which every
+    step is written. ``callback(step, loss, params)`` may return True to stop.
+
+    A loss that is NaN or infinite does not stop the descent: the trace then shows where it came
+    from; ``result.message`` says at which step it was first seen. A parameter that no gradient reaches
+    is left as it is. Raises GradvizTypeError if ``f`` returns no Tensor.
+
+    >>> import gradviz
+    >>> result = descend(lambda w: (w - 3) ** 2, {"w": 0.0}, lr=0.25, steps=20)
+    >>> round(result.params["w"], 4), result.loss[:3]
+    (3.0, array([9.    , 2.25  , 0.5625]))
+    """
+    if steps < 0:
+        raise GradvizValueError(f"steps={steps}: the number of steps cannot be negative")
+    rate = lr if callable(lr) else _constant(lr)
+    tensors = _tensors(f, params)
+    by_name = isinstance(params, Mapping)
+    losses: list[float] = []
+    with _opened(trace, tensors) as recorder, _shown(progress, steps) as show:
+        for step in range(steps):
+            loss = f(**tensors) if by_name else f(*tensors.values())
+            losses.append(_differentiated(loss, tensors))
+            if recorder is not None:
+                recorder.step(loss)
+            if progress:
+                show(step, losses[-1], gradient_norm(tensors))
+            _update(tensors, rate(step))
+            if callback is not None and callback(step, losses[-1], tensors) is True:
+                break
+    values = {name: _copied(tensor.data) for name, tensor in tensors.items()}
+    run = open_run(recorder.path) if recorder is not None else None
+    return Descent(values, np.array(losses), run, _message(losses, steps))
+
+
+def _constant(lr: float) -> Callable[[int], float]:
+    rate = float(lr)
+    if math.isnan(rate):
+        raise GradvizValueError("lr is not a number (NaN)")
+    return lambda step: rate
+
+
+def _tensors(f: Callable[..., Any], params: Params) -> dict[str, Any]:
+    """Return the parameters as Tensors by name; those of a list are named as the arguments of ``f`` are."""
+    from ..sources import own
+
+    if isinstance(params, Mapping):
+        given = named(params)
+    else:
+        names = _argument_names(f)
+        same = len(names) >= len(params)
+        given = dict(zip(names, params, strict=False)) if same else named(params)
+    return {name: _is_tensor(value) or own.parameter(value, name) for name, value in given.items()}
+
+
+def _argument_names(f: Callable[..., Any]) -> list[str]:
+    try:
+        arguments = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):  # a builtin has no signature
+        return []
+    return [a.name for a in arguments if a.kind in {a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD}]
+
+
+def _is_tensor(value: Any) -> Any:
+    """Return the value if it is something with data and a gradient, else None."""
+    return value if hasattr(value, "data") and hasattr(value, "grad") else None
+
+
+def _differentiated(loss: Any, tensors: Mapping[str, Any]) -> float:
+    """Bring every parameter the gradient of this loss alone, and return the loss."""
+    if not callable(getattr(loss, "backward", None)):
+        raise GradvizTypeError(
+            f"f returned {type(loss).__name__}, which has no gradient",
+            hint="f must compute its result from its arguments, with operators and NumPy functions",
+        )
+    value = scalar_loss(loss)
+    for tensor in tensors.values():
+        tensor.grad = None
+    loss.backward()
+    return value
+
+
+def _update(tensors: Mapping[str, Any], rate: float) -> None:
+    for tensor in tensors.values():
+        if tensor.grad is not None:
+            tensor.data = tensor.data - rate * tensor.grad
+
+
+def gradient_norm(tensors: Mapping[str, Any]) -> float:
+    """Return the Euclidean norm of all gradients together.
+
+    >>> from types import SimpleNamespace
+    >>> gradient_norm({"a": SimpleNamespace(grad=3.0), "b": SimpleNamespace(grad=4.0)})
+    5.0
+    """
+    norms = [norm(np.asarray(tensor.grad)) for tensor in tensors.values() if tensor.grad is not None]
+    return norm(np.array(norms))
+
+
+def _opened(target: Any, tensors: Mapping[str, Any]) -> AbstractContextManager[Trace | None]:
+    """Return the trace to write to; one that was handed in stays open."""
+    if target is None or isinstance(target, Trace):
+        return nullcontext(target)
+    return trace(target, params=tensors)
+
+
+class _shown:  # noqa: N801
+    """A progress line with loss and gradient norm, on the terminal's error stream."""
+
+    def __init__(self, wanted: bool, steps: int) -> None:
+        self._wanted = wanted
+        self._steps = steps
+
+    def __enter__(self) -> Callable[[int, float, float], None]:
+        if not self._wanted:
+            return lambda step, loss, gradient: None
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        numbers = TextColumn("loss {task.fields[loss]}  gradient {task.fields[gradient]}")
+        columns = (MofNCompleteColumn(), BarColumn(), numbers, TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        task = self._progress.add_task("", total=self._steps, loss="", gradient="")
+        self._progress.start()
+
+        def show(step: int, loss: float, gradient: float) -> None:
+            self._progress.update(task, completed=step + 1, loss=f"{loss:.6g}", gradient=f"{gradient:.3g}")
+
+        return show
+
+    def __exit__(self, *error: object) -> None:
+        if self._wanted:
+            self._progress.stop()
+
+
+def _copied(value: Any) -> float | np.ndarray:
+    return value.copy() if isinstance(value, np.ndarray) else float(value)
+
+
+def _message(losses: list[float], steps: int) -> str:
+    """Say in words how it went."""
+    if not losses:
+        return "no step was made"
+    bad = next((step for step, loss in enumerate(losses) if not math.isfinite(loss)), None)
+    if bad is not None:
+        return f"the loss is {losses[bad]} from step {bad} on; a smaller lr usually helps"
+    stopped = f", stopped by the callback after {len(losses)} steps" if len(losses) < steps else f" in {steps} steps"
+    return f"loss {losses[0]:.6g} to {losses[-1]:.6g}{stopped}"
+
+
+def _short(value: float | np.ndarray) -> str:
+    return f"array {value.shape}" if isinstance(value, np.ndarray) else f"{value:.6g}"

@@ -1,0 +1,220 @@
+"""Reading one file of rows without believing it: limits first, then checksums, then numbers."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import GradvizValueError, TraceError
+from .layout import BLOCK, COUNT_AT, COUNT_WIDTH, HEADER_LIMIT, Column, Layout, digest, without_count
+
+__all__ = ["Segment", "mapped", "ranges", "read_text", "split_header"]
+
+CHUNK = 1 << 22  # bytes of rows checked at once
+
+
+class Segment:
+    """The rows of one ``seg-NNNN.npy``; ``columns`` are those that ``graphs.jsonl`` lists, if it could be read.
+
+    ``intact`` says of every row whether its checksum holds. Raises TraceError if no row can be told.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[Column] | None = None) -> None:
+        self.path = path
+        self.notes: list[str] = []
+        self._damaged: dict[tuple[Column, int], None] = {}
+        self._data = mapped(path)
+        header = split_header(self._data, path)
+        self.layout = self._understood(header, columns)
+        self.columns = {(column.name, column.part): column for column in self.layout.columns}
+        self._start = len(self.layout.header)
+        self.count = self._counted(header)
+        self.intact = self._checked(0, self.count)
+        if not self.intact.all():
+            self._note(f"rows {ranges(np.flatnonzero(~self.intact))} do not match their checksums and are skipped")
+
+    def _understood(self, header: bytes | None, columns: Sequence[Column] | None) -> Layout:
+        """Find the layout: from the columns listed, or else from the header's field names."""
+        try:
+            layout = Layout(columns) if columns is not None else Layout.from_header(header or b"")
+        except GradvizValueError as error:
+            raise TraceError(f"{self.path.name}: {error.message}", where=str(self.path)) from error
+        if layout is None:
+            raise TraceError(f"{self.path.name} has no header that tells its columns", where=str(self.path))
+        if header is None or without_count(header) != layout.header:
+            self._note("the header is damaged; the columns listed in graphs.jsonl were used")
+        return layout
+
+    def _counted(self, header: bytes | None) -> int:
+        """Return the number of rows: what the header says, corrected by what the file holds."""
+        room = max(0, (len(self._data) - self._start) // self.layout.itemsize)
+        digits = bytes(self._data[COUNT_AT : COUNT_AT + COUNT_WIDTH]).strip()
+        counted = int(digits) if header is not None and digits.isdigit() else 0
+        if counted > room:
+            self._note(f"the header counts {counted} rows, the file holds {room}")
+            return room
+        found = counted
+        while found < room and self._checked(found, found + 1)[0]:
+            found += 1
+        if found <= counted + 1 and digits.isdigit():  # the one row that a killed process had not counted yet
+            return counted
+        self._note(f"the row count in the header is damaged: {found} rows were found")
+        return found
+
+    def _checked(self, start: int, stop: int) -> np.ndarray:
+        """Tell of every row from ``start`` to ``stop`` whether its checksum holds."""
+        length = self.layout.head_size if self.layout.is_large else self.layout.itemsize
+        at = self.layout.checksum_at
+        result = np.zeros(stop - start, bool)
+        for first, last in _chunks(start, stop, length):
+            heads = self._view(0, np.dtype(np.uint8), (length,))[first:last].copy()
+            stored = heads[:, at : at + 4].copy().view(np.uint32)[:, 0]
+            heads[:, at : at + 4] = 0
+            rows = heads.view(f"V{length}")[:, 0].tolist()
+            sums = np.fromiter(map(zlib.crc32, rows, repeat(self.layout.seed)), np.uint32, len(rows))
+            result[first - start : last - start] = sums == stored
+        return result
+
+    def _view(self, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...] = ()) -> np.ndarray:
+        """Return what stands at ``offset`` in every row of the file, without copying."""
+        room = max(0, (len(self._data) - self._start) // self.layout.itemsize)
+        if not room:
+            return np.empty((0, *shape), dtype)
+        inner = np.empty((0, *shape), dtype).strides[1:] if 0 in shape else _strides(dtype, shape)
+        strides = (self.layout.itemsize, *inner)
+        return np.ndarray((room, *shape), dtype, self._data, self._start + offset, strides)
+
+    def head(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Return ``step``, ``time`` or ``loss`` of the rows."""
+        offset, code = {"step": (0, "i8"), "time": (8, "f8"), "loss": (self.layout.loss_at, "f8")}[name]
+        values: np.ndarray = self._view(offset, np.dtype(code))[rows]
+        return values
+
+    def read(self, column: Column, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return a copy of one column of the rows, and of each whether it is there and undamaged."""
+        values = self._view(self.layout.offset[column], np.dtype(column.dtype), column.shape)[rows]
+        present = np.ones(len(rows), bool)
+        if column in self.layout.flag_bit:
+            word, bit = divmod(self.layout.flag_bit[column], 32)
+            flags = self._view(16 + 4 * word, np.dtype(np.uint32))[rows]
+            present = (flags >> bit & 1).astype(bool)
+        if self.layout.is_large and not column.is_scalar:
+            present &= self._matches(column, rows, values)
+        return values, present
+
+    def _matches(self, column: Column, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Compare arrays of large rows with their digests, and note those that differ."""
+        place = self.layout.head_size - 4 * self.layout.digest_words + 4 * self.layout.arrays.index(column)
+        stored = self._view(place, np.dtype("u4"))[rows]
+        matches = np.array([digest(value) == wanted for value, wanted in zip(values, stored, strict=True)], bool)
+        for row in rows[~matches]:
+            self._damaged[column, int(row)] = None
+        return matches
+
+    def check_arrays(self) -> None:
+        """Compare every array of large rows with its digest."""
+        if not self.layout.is_large:
+            return
+        for column in self.layout.arrays:
+            for row in np.flatnonzero(self.intact):
+                self.read(column, np.array([row]))
+
+    @property
+    def damage(self) -> list[str]:
+        """What has been found wrong so far, in words."""
+        arrays = [
+            f"{self.path.name}: {column.part} of {column.name!r} in row {row} does not match its checksum"
+            for column, row in sorted(self._damaged, key=lambda key: key[1])
+        ]
+        return self.notes + arrays
+
+    def _note(self, text: str) -> None:
+        self.notes.append(f"{self.path.name}: {text}")
+
+
+def mapped(path: Path) -> mmap.mmap | bytes:
+    """Map a regular file for reading; nothing else (no link, device or pipe) is opened."""
+    with _regular(path) as descriptor:
+        size = os.fstat(descriptor).st_size
+        return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) if size else b""
+
+
+def read_text(path: Path, limit: int) -> str:
+    """Return the text of a regular file that is not larger than ``limit`` bytes."""
+    with _regular(path) as descriptor:
+        size = os.fstat(descriptor).st_size
+        if size > limit:
+            raise TraceError(f"{path.name} has {size} bytes: the limit is {limit}", where=str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(limit).decode(errors="replace")
+
+
+class _regular:  # noqa: N801
+    """Opens a regular file and closes it again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> int:
+        flags = os.O_RDONLY
+        for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+            flags |= getattr(os, name, 0)
+        try:
+            self._descriptor = os.open(self._path, flags)
+        except OSError as error:
+            raise TraceError(f"cannot open {self._path.name}: {error.strerror}", where=str(self._path)) from error
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            os.close(self._descriptor)
+            raise TraceError(f"{self._path.name} is not a regular file", where=str(self._path))
+        return self._descriptor
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._descriptor)
+
+
+def split_header(data: Any, path: Path) -> bytes | None:
+    """Return the header of a ``.npy`` file, or None if it has none; an absurd length is refused."""
+    start = bytes(data[:12])
+    if start[:6] != b"\x93NUMPY" or start[6] not in {1, 3}:
+        return None
+    begin, width = (10, 2) if start[6] == 1 else (12, 4)
+    length = int.from_bytes(start[8 : 8 + width], "little")
+    if length > HEADER_LIMIT:
+        return None
+    return bytes(data[: begin + length])
+
+
+def ranges(numbers: np.ndarray) -> str:
+    """Return increasing numbers as text.
+
+    >>> ranges(np.array([3, 5, 6, 7]))
+    '3, 5-7'
+    """
+    breaks = np.flatnonzero(np.diff(numbers) > 1) + 1
+    groups = [group for group in np.split(numbers, breaks) if len(group)]
+    shown = [f"{g[0]}-{g[-1]}" if len(g) > 1 else f"{g[0]}" for g in groups[:10]]
+    return ", ".join(shown) + (f", ... ({len(numbers)} in all)" if len(groups) > 10 else "")
+
+
+def _chunks(start: int, stop: int, length: int) -> Iterator[tuple[int, int]]:
+    step = max(1, CHUNK // max(length, BLOCK // 64))
+    for first in range(start, stop, step):
+        yield first, min(first + step, stop)
+
+
+def _strides(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides of a contiguous array, without making one."""
+    strides: list[int] = []
+    step = dtype.itemsize
+    for length in reversed(shape):
+        strides.append(step)
+        step *= length
+    return tuple(reversed(strides))

@@ -1,0 +1,341 @@
+"""Writing a run directory: one writer at a time, rows that are whole at every moment.
+
+=================== ====================================================================================
+``run.json``        versions, threads, the names recorded, the user's ``meta``
+``graphs.jsonl``    one line per structure: its columns, its graph and their fingerprint
+``seg-NNNN.npy``    the rows of structure ``NNNN`` (see `gradviz.tracing.layout`)
+``leaves-NNNN.npy`` the inputs and constants at the first step of that structure, for replay
+``index.npy``       ``(step, segment, row)`` in order, once more than one structure has occurred
+``writer.lock``     locked while somebody writes; holds the process id
+=================== ====================================================================================
+
+The two JSON files carry a CRC-32 of themselves as ``checksum``. A row is stored first and counted after, by
+overwriting 16 characters of the ``.npy`` header, so `numpy.load` sees every completed row at every moment,
+also after the process was killed. Nothing is lost by a killed process; a machine that loses power may lose
+what the operating system had not yet written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import re
+import stat
+import sys
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from io import FileIO
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from ..errors import GradvizValueError, TraceBusyError, TraceError
+from ..files import write_atomically
+from .layout import COUNT_AT, COUNT_WIDTH
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+__all__ = ["EXIST", "FilePool", "RowFile", "RunDirectory", "sealed", "trouble", "unsealed"]
+
+FORMAT = "gradviz-trace"
+VERSION = 1
+EXIST = ("number", "overwrite", "error")
+OWN_FILES = re.compile(r"run\.json|graphs\.jsonl|index\.npy|(seg|leaves)-\d{4,6}\.npy")
+LOCK = "writer.lock"
+FIRST_CHUNK, LARGEST_CHUNK = 1 << 16, 1 << 22  # bytes by which a file of small rows grows
+SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)  # follow no planted link
+PARTS_LIMIT = 512  # buffers in one writev; every system takes 1024
+
+
+class FilePool:
+    """Keeps the number of open files small: a thousand structures in one run need no thousand of them."""
+
+    def __init__(self, limit: int = 32) -> None:
+        self._limit = limit
+        self._open: dict[RowFile, None] = {}
+
+    def opened(self, file: RowFile) -> None:
+        """Note that a file is open, and close the one opened longest ago if there are too many."""
+        self._open.pop(file, None)
+        self._open[file] = None
+        if len(self._open) > self._limit:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.close()
+
+
+class RowFile:
+    """A ``.npy`` file that rows are appended to.
+
+    Small rows are stored through a memory map of a file that grows by whole chunks, whose space is
+    claimed beforehand: a full disk is an error at that moment and never a bus error later. Large
+    rows are appended by one ``writev``. An interrupted or failed append leaves the rows before it.
+    """
+
+    def __init__(
+        self, path: Path, header: bytes, itemsize: int, *, is_large: bool = False, pool: FilePool | None = None
+    ) -> None:
+        self.path = path
+        self._pool = pool or FilePool()
+        self.count = 0
+        self._start = self._end = len(header)
+        self._itemsize = itemsize
+        self._is_large = is_large
+        self._map: mmap.mmap | None = None
+        self._room = 0
+        with trouble(f"cannot create {path.name}", path):
+            self._file = _new_file(path, header)
+            self._open_map()
+
+    def append(self, row: bytes) -> None:
+        """Store one small row, then count it."""
+        end = self._end + len(row)
+        if end > self._room:
+            self._grow(end)
+        self._map[self._end : end] = row  # type: ignore[index]
+        self._count(end)
+
+    def append_parts(self, parts: Sequence[Any]) -> None:
+        """Append one large row, given as C-contiguous buffers, then count it."""
+        if self._map is None:
+            self._reopen()
+        with trouble(f"cannot write row {self.count}", self.path, f"the {self.count} rows before it are intact"):
+            _write_all(self._file.fileno(), parts, self._end)
+        self._count(self._end + self._itemsize)
+
+    def _count(self, end: int) -> None:
+        rows = self.count + 1
+        self._map[COUNT_AT : COUNT_AT + COUNT_WIDTH] = b"%16d" % rows  # type: ignore[index]
+        self.count = rows
+        self._end = end
+
+    def _grow(self, end: int) -> None:
+        """Claim more room on the disk and map it."""
+        if self._map is None:
+            self._reopen()
+            if end <= self._room:
+                return
+        size = os.fstat(self._file.fileno()).st_size
+        more = max(end - size, min(max(size, FIRST_CHUNK), LARGEST_CHUNK))
+        with trouble(f"cannot write row {self.count}", self.path, f"the {self.count} rows before it are intact"):
+            _claim(self._file.fileno(), size, more)
+            self._open_map()
+
+    def _open_map(self) -> None:
+        """Map the header, and for small rows the rest of the file."""
+        size = self._start if self._is_large else os.fstat(self._file.fileno()).st_size
+        self._map = mmap.mmap(self._file.fileno(), size)
+        self._room = size
+        self._pool.opened(self)
+
+    def _reopen(self) -> None:
+        with trouble(f"cannot reopen {self.path.name}", self.path):
+            self._file = _opened(self.path, os.O_RDWR)
+            self._open_map()
+
+    def close(self) -> None:
+        """Give the unused room back and let the file go; the next append opens it again."""
+        if self._map is None:
+            return
+        self._map.close()
+        self._map = None
+        self._room = 0
+        with self._file:
+            self._file.truncate(self._end)
+
+    def abandon(self) -> None:
+        """Let the file go without touching it (in a forked child)."""
+        self._map = None
+        self._file.close()
+
+
+class RunDirectory:
+    """A run directory that this process, and no other, writes to."""
+
+    def __init__(self, path: str | os.PathLike[str], *, exist: str = "number") -> None:
+        if exist not in EXIST:
+            raise GradvizValueError(f"exist={exist!r}", hint=f"choose one of {', '.join(EXIST)}")
+        self.path = Path(path)
+        self._graphs = self.path / "graphs.jsonl"
+        with trouble(f"cannot make the run directory {self.path}", self.path):
+            self._lock = _claimed(self.path, exist)
+
+    def write_info(self, info: Mapping[str, Any]) -> None:
+        """Write ``run.json``."""
+        text = json.dumps(sealed({"format": FORMAT, "version": VERSION, **info}), indent=1)
+        with trouble("cannot write run.json", self.path):
+            write_atomically(self.path / "run.json", text + "\n")
+
+    def append_graph(self, record: Mapping[str, Any]) -> None:
+        """Append one line to ``graphs.jsonl``, or none."""
+        line = json.dumps(sealed(record)) + "\n"
+        with (
+            trouble("cannot write graphs.jsonl", self.path),
+            _opened(self._graphs, os.O_RDWR | os.O_CREAT) as file,
+        ):
+            end = file.seek(0, os.SEEK_END)
+            try:
+                _write_all(file.fileno(), [line.encode()], end)
+            except OSError:
+                file.truncate(end)
+                raise
+
+    def write_new(self, name: str, parts: Sequence[Any]) -> None:
+        """Write a file that must not be there yet."""
+        with trouble(f"cannot write {name}", self.path):
+            _new_file(self.path / name, *parts).close()
+
+    def close(self) -> None:
+        """Let another process write here."""
+        self._lock.close()
+
+
+@contextlib.contextmanager
+def trouble(what: str, path: Path, hint: str = "") -> Iterator[None]:
+    """Turn an error of the operating system into a TraceError that says what was being done."""
+    try:
+        yield
+    except TraceError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raised = TraceError(f"{what}: {reason}", hint=hint, where=str(path))
+        raised.errno = error.errno
+        raise raised from error
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record with a checksum of itself.
+
+    >>> sealed({"w": 1.5})
+    {'w': 1.5, 'checksum': 1364720939}
+    """
+    return {**record, "checksum": _json_checksum(record)}
+
+
+def unsealed(text: str) -> dict[str, Any] | None:
+    """Return the record that `sealed` made, or None if it was damaged."""
+    try:
+        record = json.loads(text)
+        checksum = record.pop("checksum")
+        return record if checksum == _json_checksum(record) else None
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
+
+
+def _json_checksum(record: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(record, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _claimed(path: Path, exist: str) -> FileIO:
+    """Make the directory ours and return its locked lock file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir()
+        return _locked(path)
+    if path.is_symlink() or not path.is_dir():
+        raise TraceError(f"{path} is not a directory", hint="a run is written to a directory of its own")
+    names = {entry.name for entry in path.iterdir()} - {LOCK}
+    if names and not _is_run(path):
+        shown = ", ".join(sorted(names)[:3])
+        raise TraceError(f"{path} holds files that are no run ({shown})", hint="choose a new or empty directory")
+    if names and exist == "error":
+        raise TraceError(f"{path} already holds a run", hint='pass exist="number" or exist="overwrite"')
+    lock = _locked(path)
+    if names and exist == "number":
+        return _moved_aside(path, lock)
+    for name in filter(OWN_FILES.fullmatch, names):
+        (path / name).unlink()
+    return lock
+
+
+def _moved_aside(path: Path, lock: FileIO) -> FileIO:
+    """Rename the older run to ``NAME.1``, ``NAME.2``, ... and begin anew under its name."""
+    older = next(name for i in count(1) if not os.path.lexists(name := path.with_name(f"{path.name}.{i}")))
+    path.rename(older)
+    path.mkdir()
+    fresh = _locked(path)
+    lock.close()
+    return fresh
+
+
+def _is_run(path: Path) -> bool:
+    """Tell whether the directory was written by this program."""
+    info = path / "run.json"
+    if not info.exists() or not stat.S_ISREG(info.lstat().st_mode):
+        return False
+    with info.open("rb") as file:
+        return f'"{FORMAT}"'.encode() in file.read(200)
+
+
+def _locked(path: Path) -> FileIO:
+    """Open and lock the lock file, or say who has it."""
+    file = _opened(path / LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        _lock(file.fileno())
+    except OSError as error:
+        with file:
+            owner = re.sub(rb"\D", b"", file.read(20)).decode() or "unknown"
+        raise TraceBusyError(
+            f"process {owner} is writing to {path}", hint="wait for it, or trace to another directory"
+        ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n".encode())
+    return file
+
+
+def _opened(path: Path, flags: int) -> FileIO:
+    """Open a file for reading and writing, unbuffered, and never through a link."""
+    return FileIO(os.open(path, flags | SAFELY, 0o666), "r+")
+
+
+def _new_file(path: Path, *parts: Any) -> FileIO:
+    """Create a file with this content, or none at all."""
+    file = _opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    try:
+        _write_all(file.fileno(), parts, 0)
+    except BaseException:
+        with file:
+            path.unlink()
+        raise
+    return file
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file for this process, or raise at once."""
+    if sys.platform == "win32":
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _claim(descriptor: int, start: int, length: int) -> None:
+    """Lengthen a file by zeros for which there is room on the disk."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, start, length)
+        return
+    _write_all(descriptor, [bytes(length)], start)
+
+
+def _write_all(descriptor: int, parts: Sequence[Any], start: int) -> None:
+    """Write the buffers one after the other, in one call if the system takes them all."""
+    waiting = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
+    while waiting:
+        written = _write_some(descriptor, waiting[:PARTS_LIMIT], start)
+        start += written
+        while waiting and written >= len(waiting[0]):
+            written -= len(waiting.pop(0))
+        if written:
+            waiting[0] = waiting[0][written:]
+
+
+def _write_some(descriptor: int, parts: Sequence[memoryview], start: int) -> int:
+    if hasattr(os, "pwritev"):
+        return os.pwritev(descriptor, parts, start)
+    os.lseek(descriptor, start, os.SEEK_SET)
+    return os.write(descriptor, b"".join(parts))
