@@ -61,6 +61,9 @@ class FrozenMapping(Mapping[str, Any]):
     def __hash__(self) -> int:
         return hash(frozenset(self._items.items()))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenMapping, (self._items,)
+
     def __repr__(self) -> str:
         return repr(self._items)
 

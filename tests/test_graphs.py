@@ -19,7 +19,7 @@ from gradviz.graphs import EdgeTable, Frame, Graph, Node, Source
 from gradviz.plain import FrozenMapping, frozen_number, plain_value, same_bits
 from tests.strategies import arrays, frames, frames_with_edges, graphs, mappings, plain, texts
 
-BIG = 100_000
+BIG = 50_000
 
 
 def small():
