@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import GradvizTypeError, NonScalarError, ShapeError
 from . import modes
 from .admit import admit
-from .cotangents import PENDING, alone, stale, unbroadcast
+from .cotangents import PENDING, alone, stale, total, unbroadcast
 from .forms import ADD, ADD_NUMBER, MUL, MUL_NUMBER
 from .sites import remember, where
 from .tensor import (
@@ -157,10 +157,10 @@ def _earlier(found: list[Tensor], had: list[Any]) -> dict[int, Any]:
     return {id(t): grad for t, grad in zip(found, had, strict=True) if grad is not None}
 
 
-def _walk(found: list[Tensor]) -> None:
-    """Send every node's gradient on to its operands. Sums and products of floats are inline."""
+def _walk(order: list[Tensor]) -> None:
+    """Send every node's gradient on to its operands. Sums and products of like operands are inline."""
     pending = PENDING
-    for node in found:
+    for node in order:
         g = node._grad
         if g is pending:  # reached only through operands that no gradient flows to
             node._grad = None
@@ -168,24 +168,27 @@ def _walk(found: list[Tensor]) -> None:
         op = node._op
         if op is MUL_NUMBER:
             a = node._a
+            c = g * node._b
             had = a._grad
-            a._grad = g * node._b if had is pending else had + g * node._b
+            a._grad = c if had is pending else total(a, had, c)
         elif op is ADD_NUMBER:
             a = node._a
             had = a._grad
-            a._grad = g if had is pending else had + g
+            a._grad = g if had is pending else total(a, had, g)
         elif op is MUL:
             a, b = node._a, node._b
+            c = g * b._data
             had = a._grad
-            a._grad = g * b._data if had is pending else had + g * b._data
+            a._grad = c if had is pending else total(a, had, c)
+            c = g * a._data
             had = b._grad
-            b._grad = g * a._data if had is pending else had + g * a._data
+            b._grad = c if had is pending else total(b, had, c)
         elif op is ADD:
             a, b = node._a, node._b
             had = a._grad
-            a._grad = g if had is pending else had + g
+            a._grad = g if had is pending else total(a, had, g)
             had = b._grad
-            b._grad = g if had is pending else had + g
+            b._grad = g if had is pending else total(b, had, g)
         elif op.__class__ is not Leaf:
             op.pull(node, g)
 

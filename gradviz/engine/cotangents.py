@@ -15,6 +15,9 @@ from .tensor import Constant, Exposed, Leaf, Result, Tensor, settle_leaf, site
 PENDING: Any = type("Pending", (), {"__repr__": lambda self: "<no gradient yet>"})()
 
 
+IN_PLACE_SIZE = 4096  # elements; below that a new array costs less than finding out
+
+
 def give(t: Tensor, c: Any) -> None:
     """Add the cotangent ``c``, already of the shape of ``t``, to its gradient.
 
@@ -23,14 +26,18 @@ def give(t: Tensor, c: Any) -> None:
     had = t._grad
     if had is PENDING:
         t._grad = c
-    elif had.__class__ is float:
-        t._grad = had + c
     else:
-        del had
-        if alone(t):
-            np.add(t._grad, c, out=t._grad)
-        else:
-            t._grad = np.asarray(t._grad + c)
+        t._grad = total(t, had, c)
+
+
+def total(t: Tensor, had: Any, c: Any) -> Any:
+    """Return ``had + c``, in place if ``had``, the gradient of ``t``, is large and nobody else's."""
+    if had.__class__ is float:
+        return had + c
+    if had.size < IN_PLACE_SIZE:
+        return np.asarray(had + c)
+    del had
+    return np.add(t._grad, c, out=t._grad) if alone(t) else t._grad + c
 
 
 def alone(t: Tensor) -> bool:

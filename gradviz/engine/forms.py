@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .cotangents import give, give_fit
+from .cotangents import PENDING, fit, give, give_fit
 
 Pull = Callable[[Any, Any], None]
 
@@ -134,10 +134,30 @@ def _matmul(node: Any, g: Any) -> None:
     give(b, a._data.T @ g)
 
 
-# Two floats, a float and a number on its right or left.
+def unary_pull(rule: Callable[..., Any] | None) -> Pull:
+    """Return the pull of an elementwise op of one operand from its registry rule."""
+
+    def pull(node: Any, g: Any) -> None:
+        if rule is None:
+            return
+        a = node._a
+        x = a._data
+        c = rule(g, node._data, x)
+        if x.__class__ is float:
+            c = c if c.__class__ is float else float(c)
+        elif c.dtype is not x.dtype:
+            c = fit(c, x)
+        if a._grad is PENDING:
+            a._grad = c
+        else:
+            give(a, c)
+
+    return pull
+
+
+# Two floats or two arrays of one shape and dtype; one of them and a number on its right or left.
 ADD, SUB, MUL, DIV = (
-    Form(name, maker(give))
-    for name, maker in (("add", _add), ("sub", _sub), ("mul", _mul), ("div", _truediv))
+    Form(name, maker(give)) for name, maker in (("add", _add), ("sub", _sub), ("mul", _mul), ("div", _truediv))
 )
 ADD_NUMBER, SUB_NUMBER = Form("add", _add_number), Form("sub", _add_number)
 MUL_NUMBER, DIV_NUMBER = Form("mul", _mul_number), Form("div", _div_by_number)
@@ -145,16 +165,7 @@ NUMBER_ADD, NUMBER_SUB = Form("add", _add_number, swapped=True), Form("sub", _ne
 NUMBER_MUL, NUMBER_DIV = Form("mul", _mul_number, swapped=True), Form("div", _number_div, swapped=True)
 POW_NUMBER = Form("pow", _pow_number)
 NEG = Form("neg", _negated)
-# Two arrays of one shape and dtype; two arrays that broadcast; two matrices.
-SAME = {
-    form.name: form
-    for form in (
-        Form("add", _add(give)),
-        Form("sub", _sub(give)),
-        Form("mul", _mul(give)),
-        Form("div", _truediv(give)),
-    )
-}
+# Two arrays that broadcast or differ in dtype (alike ones take ADD, SUB, ...); two matrices.
 BROADCAST = {
     form.name: form
     for form in (
@@ -169,6 +180,5 @@ MATMUL = Form("matmul", _matmul)
 FORMS = (
     *(ADD, SUB, MUL, DIV, ADD_NUMBER, SUB_NUMBER, MUL_NUMBER, DIV_NUMBER),
     *(NUMBER_ADD, NUMBER_SUB, NUMBER_MUL, NUMBER_DIV, POW_NUMBER, NEG, MATMUL),
-    *SAME.values(),
     *BROADCAST.values(),
 )

@@ -47,7 +47,7 @@ def __{name}__(self, other):
         if x.__class__ is float and y.__class__ is float:
             out = Result()
             out._data = {floats}
-            out._op = FLOATS
+            out._op = ALIKE
             {record}
         if x.__class__ is ndarray and y.__class__ is ndarray:
             out = Result()
@@ -57,7 +57,7 @@ def __{name}__(self, other):
                 return slow(self, other)
             if data.__class__ is not ndarray:
                 return slow(self, other)
-            out._op = SAME if x.shape == y.shape and x.dtype is y.dtype else BROADCAST
+            out._op = ALIKE if x.shape == y.shape and x.dtype is y.dtype else BROADCAST
             {record}
         return slow(self, other)
     if kind is not float:
@@ -165,29 +165,49 @@ def _compile(template: str, title: str, names: dict[str, Any], **text: str) -> d
     return scope
 
 
-def _binary(name: str, ours: Callable[..., Any], ufunc: Any, symbol: str, kinds: tuple[forms.Form, ...]) -> None:
-    floats, number, swapped = kinds
+def _binary(
+    name: str, ours: Callable[..., Any], ufunc: Any, symbol: str, kinds: tuple[forms.Form, ...], also: dict[str, Any]
+) -> dict[str, Any]:
+    alike, number, swapped = kinds
     safe = name == "truediv"  # the only one that raises for floats
-    made = _compile(
+    return _compile(
         BINARY,
         f"__{name}__",
         {
-            "FLOATS": floats,
+            "ALIKE": alike,
             "NUMBER": number,
             "SWAPPED": swapped,
-            "SAME": forms.SAME[floats.name],
-            "BROADCAST": forms.BROADCAST[floats.name],
+            "BROADCAST": forms.BROADCAST[alike.name],
             "ufunc": ufunc,
             "slow": ours,
             "quotient": forms.quotient,
+            **also,
         },
         name=name,
         floats="quotient(x, y)" if safe else f"x {symbol} y",
         number="quotient(x, other)" if safe else f"x {symbol} other",
         swapped="quotient(other, x)" if safe else f"other {symbol} x",
     )
-    _install(name, made[f"__{name}__"], _method(ours))
-    _install(f"r{name}", made[f"__r{name}__"], _reflected(ours))
+
+
+def quick_methods(**also: Any) -> dict[str, Callable[..., Any]]:
+    """Compile the operator methods that have a quick path, by their name without underscores.
+
+    ``also`` replaces names in the templates: ``Result``, the class of what they make, and
+    ``Tensor``, the other class of operand that they expect.
+    """
+    made = {
+        **_binary("add", add, np.add, "+", (forms.ADD, forms.ADD_NUMBER, forms.NUMBER_ADD), also),
+        **_binary("sub", subtract, np.subtract, "-", (forms.SUB, forms.SUB_NUMBER, forms.NUMBER_SUB), also),
+        **_binary("mul", multiply, np.multiply, "*", (forms.MUL, forms.MUL_NUMBER, forms.NUMBER_MUL), also),
+        **_binary("truediv", divide, np.divide, "/", (forms.DIV, forms.DIV_NUMBER, forms.NUMBER_DIV), also),
+        **_compile(POWER, "__pow__", {"NUMBER": forms.POW_NUMBER, "power": forms.power, "slow": pow_, **also}),
+        **_compile(NEGATIVE, "__neg__", {"NEG": forms.NEG, "slow": negative, **also}),
+        **_compile(MATRIX, "__matmul__", {"MATMUL": forms.MATMUL, "slow": matmul, **also}),
+    }
+    return {
+        name.strip("_"): method for name, method in made.items() if name.startswith("__") and name != "__builtins__"
+    }
 
 
 def _method(ours: Callable[..., Any]) -> Callable[..., Any]:
@@ -204,36 +224,27 @@ def _reflected(ours: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def _install(name: str, fast: Callable[..., Any], slow: Callable[..., Any]) -> None:
-    """Give `Tensor` the compiled method, and `Constant`, which the template does not expect, the plain one."""
-    fast.__qualname__ = f"Tensor.__{name}__"
-    setattr(Tensor, f"__{name}__", fast)
-    setattr(Constant, f"__{name}__", slow)
+# What the methods do where they have no quick path, and for constants always.
+SLOW: dict[str, Callable[..., Any]] = {
+    **{"add": _method(add), "sub": _method(subtract), "mul": _method(multiply), "truediv": _method(divide)},
+    **{"radd": _reflected(add), "rsub": _reflected(subtract), "rmul": _reflected(multiply)},
+    **{"rtruediv": _reflected(divide), "pow": _method(pow_), "rpow": _reflected(pow_)},
+    **{"matmul": _method(matmul), "rmatmul": _reflected(matmul)},
+    **{"neg": _method(negative), "pos": _method(positive), "abs": _method(absolute)},
+    "getitem": lambda self, index: getitem(self, index=index),
+}
 
 
 def install() -> None:
     """Make the operator methods and tell each form its op."""
-    _binary("add", add, np.add, "+", (forms.ADD, forms.ADD_NUMBER, forms.NUMBER_ADD))
-    _binary("sub", subtract, np.subtract, "-", (forms.SUB, forms.SUB_NUMBER, forms.NUMBER_SUB))
-    _binary("mul", multiply, np.multiply, "*", (forms.MUL, forms.MUL_NUMBER, forms.NUMBER_MUL))
-    _binary("truediv", divide, np.divide, "/", (forms.DIV, forms.DIV_NUMBER, forms.NUMBER_DIV))
-    made = _compile(POWER, "__pow__", {"NUMBER": forms.POW_NUMBER, "power": forms.power, "slow": pow_})
-    _install("pow", made["__pow__"], _method(pow_))
-    made = _compile(NEGATIVE, "__neg__", {"NEG": forms.NEG, "slow": negative})
-    _install("neg", made["__neg__"], _method(negative))
-    made = _compile(MATRIX, "__matmul__", {"MATMUL": forms.MATMUL, "slow": matmul})
-    _install("matmul", made["__matmul__"], _method(matmul))
-    plain: dict[str, Callable[..., Any]] = {
-        "__rpow__": _reflected(pow_),
-        "__rmatmul__": _reflected(matmul),
-        "__pos__": _method(positive),
-        "__abs__": _method(absolute),
-        "__getitem__": lambda self, index: getitem(self, index=index),
-    }
-    for name, method in plain.items():
-        setattr(Tensor, name, method)
+    for name, method in SLOW.items():
+        setattr(Constant, f"__{name}__", method)
+        setattr(Tensor, f"__{name}__", method)
+    for name, method in quick_methods().items():
+        method.__qualname__ = f"Tensor.__{name}__"
+        setattr(Tensor, f"__{name}__", method)
     for form in forms.FORMS:
         form.op = OPS[form.name]
 
 
-__all__ = ["apply", "install"]
+__all__ = ["apply", "install", "quick_methods"]

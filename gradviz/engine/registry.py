@@ -10,6 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from sys import _getframe
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..errors import (
     GradvizIndexError,
     GradvizTypeError,
     GradvizValueError,
+    LinearAlgebraError,
     ShapeError,
     suggestion,
 )
@@ -26,7 +28,8 @@ from . import modes
 from .admit import admit, settle
 from .cotangents import pull
 from .metadata import plain
-from .sites import OFFSET_MASK, caller, variable_of, where
+from .forms import Form, unary_pull
+from .sites import ENGINE, OFFSET_MASK, caller, variable_of, where
 from .tensor import CONST, Constant, Exposed, Result, Tensor, next_key, settle_leaf, value_of
 
 Vjp = Callable[..., Any]
@@ -162,6 +165,8 @@ def recording_function(op: Op) -> Callable[..., Any]:
     count = len(op.vjps)
     names = list(inspect.signature(op.forward).parameters)
     operand_names, attr_names = names[:count], names[count:]
+    if op.elementwise and count == 1 and not attr_names:
+        return _unary_function(op)
 
     @functools.wraps(op.forward)
     def function(*args: Any, **kwargs: Any) -> Tensor:
@@ -169,6 +174,40 @@ def recording_function(op: Op) -> Callable[..., Any]:
             return apply(op, args, None)
         operands, attrs = _bind(op, operand_names, attr_names, args, kwargs)
         return apply(op, operands, attrs)
+
+    function.op = op  # type: ignore[attr-defined]
+    return function
+
+
+def _unary_function(op: Op) -> Callable[..., Any]:
+    """Return the public function of an elementwise op of one operand, quick for plain Tensors."""
+    form = Form(op.name, unary_pull(op.vjps[0]))
+    form.op = op
+
+    @functools.wraps(op.forward)
+    def function(x: Any) -> Tensor:
+        if x.__class__ is not Result and x.__class__ is not Tensor:
+            return apply(op, (x,), None)
+        value = x._data
+        if value.__class__ is float:
+            data = compute(op, (value,), {}, (x,))
+        elif value.__class__ is np.ndarray and value.ndim:
+            data = op.forward(value)
+        else:
+            return apply(op, (x,), None)
+        out = Result()
+        out._data = data
+        out._op = form
+        out._a = x
+        out._b = out._grad = out._extra = None
+        frame = _getframe(1)
+        if frame.f_code.co_filename.startswith(ENGINE):
+            frame = caller()
+        out._code = frame.f_code
+        out._key = next_key() + frame.f_lasti
+        if modes.active:
+            finish(out)
+        return out
 
     function.op = op  # type: ignore[attr-defined]
     return function
@@ -304,7 +343,16 @@ def _explained(op: Op, operands: Sequence[Any], error: Exception) -> GradvizErro
         return GradvizTypeError(message, where=at)
     if isinstance(error, IndexError) and not isinstance(error, ValueError):
         return GradvizIndexError(message, where=at)
+    if isinstance(error, np.linalg.LinAlgError) and "dimension" not in str(error):
+        return LinearAlgebraError(message, where=at, hint=_remedy(str(error)))
     return ShapeError(message, where=at, hint="check the shapes above" if "shape" in str(error) else "")
+
+
+def _remedy(message: str) -> str:
+    """Say what to do about a LinAlgError."""
+    if "positive definite" in message:
+        return "add a small multiple of the identity; every eigenvalue must be above 0"
+    return "use pinv, or add a small multiple of the identity" if "ingular" in message else ""
 
 
 def _described(x: Any, frame: Any) -> str:

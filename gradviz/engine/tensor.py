@@ -415,6 +415,8 @@ def operands(t: Tensor) -> tuple[Tensor, ...]:
     if t._a.__class__ is tuple:
         t._a = tuple(_operand(x, t) for x in t._a)
         return t._a
+    if t._b is None:
+        return (t._a,)
     pair = (_operand(t._a, t), _operand(t._b, t))
     return pair[::-1] if op.swapped else pair
 
