@@ -4,9 +4,11 @@ GradvizError
 ├── GradvizTypeError        (TypeError)     a value of the wrong kind
 ├── GradvizValueError       (ValueError)    a value out of range
 │   ├── ShapeError                          shapes that do not fit together
+│   ├── LinearAlgebraError  (LinAlgError)   a singular matrix, one that is not positive definite
 │   ├── GraphError                          a graph that breaks its own laws
 │   └── NonScalarError                      backward() without a gradient on an array
 ├── GradvizIndexError       (IndexError)    an index outside of an array
+├── GradientError           (AssertionError)  a gradient that finite differences contradict
 ├── StaleValueError         (RuntimeError)  a leaf was changed after it was used
 ├── UnknownNameError        (KeyError)      no node, option or column of that name
 ├── MissingExtraError       (ImportError)   an optional dependency is not installed
@@ -24,6 +26,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+import numpy as np
 
 
 class GradvizError(Exception):
@@ -63,6 +67,10 @@ class ShapeError(GradvizValueError):
     """Shapes that do not fit together."""
 
 
+class LinearAlgebraError(GradvizValueError, np.linalg.LinAlgError):
+    """A matrix that is singular, not positive definite, or otherwise without what was asked for."""
+
+
 class GraphError(GradvizValueError):
     """A graph that breaks its own laws (order, single assignment, dangling ids)."""
 
@@ -73,6 +81,10 @@ class NonScalarError(GradvizValueError):
 
 class GradvizIndexError(GradvizError, IndexError):
     """An index outside of an array, or one that is no index at all."""
+
+
+class GradientError(GradvizError, AssertionError):
+    """A gradient that finite differences or a formula contradict."""
 
 
 class StaleValueError(GradvizError, RuntimeError):

@@ -41,7 +41,7 @@ def step_at(x: float, eps: float | None = None) -> float:
     """Return the step for a difference at ``x``, a power of two: it must not leave the side of 0 that x is on."""
     size = abs(x)
     h = (STEP if eps is None else eps) * max(size, 1.0)
-    if 1e-9 < size:
+    if size > 1e-9:
         h = min(h, size * 1e-3)
     return float(2.0 ** np.round(np.log2(h)))
 

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from . import forms, modes
-from .ops.elementwise import absolute, add, divide, multiply, negative, positive
+from .ops.elementwise import absolute, add, divide, multiply, negative, positive, subtract
 from .ops.elementwise import power as pow_
-from .ops.elementwise import subtract
 from .ops.indexing import getitem
 from .ops.linalg import matmul
 from .registry import OPS, apply, finish
@@ -226,11 +225,21 @@ def _reflected(ours: Callable[..., Any]) -> Callable[..., Any]:
 
 # What the methods do where they have no quick path, and for constants always.
 SLOW: dict[str, Callable[..., Any]] = {
-    **{"add": _method(add), "sub": _method(subtract), "mul": _method(multiply), "truediv": _method(divide)},
-    **{"radd": _reflected(add), "rsub": _reflected(subtract), "rmul": _reflected(multiply)},
-    **{"rtruediv": _reflected(divide), "pow": _method(pow_), "rpow": _reflected(pow_)},
-    **{"matmul": _method(matmul), "rmatmul": _reflected(matmul)},
-    **{"neg": _method(negative), "pos": _method(positive), "abs": _method(absolute)},
+    "add": _method(add),
+    "sub": _method(subtract),
+    "mul": _method(multiply),
+    "truediv": _method(divide),
+    "radd": _reflected(add),
+    "rsub": _reflected(subtract),
+    "rmul": _reflected(multiply),
+    "rtruediv": _reflected(divide),
+    "pow": _method(pow_),
+    "rpow": _reflected(pow_),
+    "matmul": _method(matmul),
+    "rmatmul": _reflected(matmul),
+    "neg": _method(negative),
+    "pos": _method(positive),
+    "abs": _method(absolute),
     "getitem": lambda self, index: getitem(self, index=index),
 }
 
