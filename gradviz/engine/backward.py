@@ -12,8 +12,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable
-from itertools import starmap
-from operator import attrgetter
+from itertools import repeat, starmap
+from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
@@ -152,7 +152,7 @@ def _wanting(node: Tensor) -> Iterable[Tensor]:
 
 def _earlier(found: list[Tensor], had: list[Any]) -> dict[int, Any]:
     """Return the gradients that were there before, by id; nearly always there are none."""
-    if had.count(None) == len(had):
+    if all(map(is_, had, repeat(None))):
         return {}
     return {id(t): grad for t, grad in zip(found, had, strict=True) if grad is not None}
 
