@@ -524,20 +524,3 @@ floor = _flat(np.floor, "Round down. Its derivative is 0.")
 ceil = _flat(np.ceil, "Round up. Its derivative is 0.")
 trunc = _flat(np.trunc, "Round towards 0. Its derivative is 0.", np.fix)
 rint = _flat(np.rint, "Round to the nearest integer. Its derivative is 0.")
-
-
-def _inside(g: Any, y: Any, x: Any, low: Any, high: Any) -> Any:
-    """Let the gradient through where ``x`` was not cut off (at the limits too, as in PyTorch)."""
-    x = _plain(x)
-    kept = (x >= (-np.inf if low is None else low)) & (x <= (np.inf if high is None else high)) | np.isnan(x)
-    return g * np.where(kept, 1.0, 0.0)
-
-
-@elementwise(
-    lambda g, y, x, a_min=None, a_max=None: _inside(g, y, x, a_min, a_max),
-    formulas=("[{y} = {0}]",),
-    samples=unary(-2, 2),
-)
-def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
-    """Limit to ``a_min`` and ``a_max`` (numbers or arrays, None for no limit); cut-off elements get no gradient."""
-    return np.clip(x, a_min, a_max)

@@ -1,4 +1,4 @@
-"""Ops that move elements without changing them: shapes, axes, joining, repeating."""
+"""Ops that move, repeat or leave out elements without changing them: shapes, axes, diagonals, dtypes."""
 
 from __future__ import annotations
 
@@ -6,25 +6,130 @@ from typing import Any
 
 import numpy as np
 
-from ..registry import primitive
-from .samples import cases
+from ...errors import GradvizTypeError
+from ..cotangents import unbroadcast
+from ..registry import Sample, implements, primitive
+from ..sites import where
+from ..tensor import constant_of
+from .indexing import scatter
+from .rules import mixed, numbers
+from .samples import cases, draw, unary
+
+
+def _back(g: Any, y: Any, x: Any, *args: Any, **attrs: Any) -> Any:
+    return np.reshape(g, np.shape(x))
+
+
+# -- shapes -----------------------------------------------------------------------------------
 
 
 @primitive(
-    lambda g, y, x, shape: np.reshape(g, np.shape(x)), formulas=("1",), implements=(np.reshape,),
-    samples=cases((((2, 3),), {"shape": (3, 2)}), (((2, 3),), {"shape": (-1,)}), (((),), {"shape": (1, 1)})),
+    _back, formulas=("1",), implements=(np.reshape,),
+    samples=cases((((2, 3),), {"shape": (3, 2)}), (((2, 3),), {"shape": -1}), (((),), {"shape": (1, 1)})),
 )  # fmt: skip
 def reshape(x: Any, shape: Any) -> Any:
-    """Return the same elements in another shape; one length may be -1."""
+    """Return the same elements in another shape; one length may be -1.
+
+    >>> from gradviz import Tensor
+    >>> Tensor([1.0, 2.0, 3.0, 4.0]).reshape(2, -1)
+    Tensor([[1., 2.],
+            [3., 4.]])
+    """
     return np.reshape(x, shape)
 
 
+@implements(np.ravel)
+def ravel(x: Any) -> Any:
+    """Return the elements along one axis."""
+    return reshape(x, (-1,))
+
+
 @primitive(
-    lambda g, y, x, axes=None: np.transpose(g, None if axes is None else tuple(np.argsort(axes))), symbol="T",
-    formulas=("1",), implements=(np.transpose,), samples=cases((((2, 3),), {}), (((2, 3, 4),), {"axes": (1, 2, 0)})),
+    _back, formulas=("1",), implements=(np.expand_dims,),
+    samples=cases((((2, 3),), {"axis": 1}), (((2, 3),), {"axis": (0, -1)}), (((),), {"axis": 0})),
+)  # fmt: skip
+def expand_dims(x: Any, axis: Any) -> Any:
+    """Return it with new axes of length 1."""
+    return np.expand_dims(x, axis)
+
+
+@primitive(
+    _back, formulas=("1",), implements=(np.squeeze,),
+    samples=cases((((2, 1, 3, 1),), {}), (((2, 1, 3, 1),), {"axis": -1}), (((1, 3, 1),), {"axis": (0, 2)})),
+)  # fmt: skip
+def squeeze(x: Any, axis: Any = None) -> Any:
+    """Return it without axes of length 1: all of them, or those in ``axis``."""
+    return np.squeeze(x, axis=axis)
+
+
+def _broadcast_vjp(g: Any, y: Any, x: Any, shape: Any) -> Any:
+    return g if np.shape(g) == np.shape(x) else unbroadcast(g, np.shape(x))
+
+
+@primitive(
+    _broadcast_vjp, formulas=("1",), implements=(np.broadcast_to,),
+    samples=cases((((3,),), {"shape": (2, 3)}), (((2, 1),), {"shape": (4, 2, 3)}), (((),), {"shape": (2,)})),
+)  # fmt: skip
+def broadcast_to(x: Any, shape: Any) -> Any:
+    """Return it repeated to a larger shape by NumPy's broadcasting."""
+    return np.broadcast_to(x, shape)
+
+
+def _least(ndim: int, x: Any) -> Any:
+    shape = np.shape(x)
+    if len(shape) >= ndim:
+        return x
+    if not shape:
+        return np.reshape(x, (1,) * ndim)
+    if ndim == 2 or len(shape) == 1:
+        shape = (1, *shape)
+    return np.reshape(x, shape if ndim == 2 else (*shape, 1))
+
+
+def _least_of(ndim: int, arrays: tuple[Any, ...]) -> Any:
+    found = tuple(_least(ndim, x) for x in arrays)
+    return found[0] if len(found) == 1 else found
+
+
+@implements(np.atleast_1d)
+def atleast_1d(*arrays: Any) -> Any:
+    """Return each with at least one axis: one result, or a tuple of several."""
+    return _least_of(1, arrays)
+
+
+@implements(np.atleast_2d)
+def atleast_2d(*arrays: Any) -> Any:
+    """Return each with at least two axes, new ones in front."""
+    return _least_of(2, arrays)
+
+
+@implements(np.atleast_3d)
+def atleast_3d(*arrays: Any) -> Any:
+    """Return each with at least three axes, placed as ``np.atleast_3d`` does."""
+    return _least_of(3, arrays)
+
+
+# -- axes -------------------------------------------------------------------------------------
+
+
+def _transpose_vjp(g: Any, y: Any, x: Any, axes: Any = None) -> Any:
+    return np.transpose(g, None if axes is None else tuple(np.argsort(np.mod(axes, np.ndim(x))).tolist()))
+
+
+@primitive(
+    _transpose_vjp, symbol="T", formulas=("1",), implements=(np.transpose,),
+    samples=cases(
+        (((2, 3),), {}), (((2, 3, 4),), {"axes": (1, 2, 0)}), (((2, 3, 4),), {"axes": (-1, 0, 1)}), (((),), {})
+    ),
 )  # fmt: skip
 def transpose(x: Any, axes: Any = None) -> Any:
-    """Return the axes reversed, or in the given order."""
+    """Return the axes reversed, or in the given order.
+
+    >>> from gradviz import Tensor
+    >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).T
+    Tensor([[1., 3.],
+            [2., 4.]])
+    """
     return np.transpose(x, axes)
 
 
@@ -38,24 +143,233 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 
 
 @primitive(
-    lambda g, y, x, axis: np.reshape(g, np.shape(x)), formulas=("1",), implements=(np.expand_dims,),
-    samples=cases((((2, 3),), {"axis": 1}), (((2, 3),), {"axis": (0, -1)})),
+    lambda g, y, x, source, destination: np.moveaxis(g, destination, source),
+    formulas=("1",), implements=(np.moveaxis,),
+    samples=cases(
+        (((2, 3, 4),), {"source": 0, "destination": -1}), (((2, 3, 4),), {"source": (0, 1), "destination": (-1, 0)})
+    ),
 )  # fmt: skip
-def expand_dims(x: Any, axis: Any) -> Any:
-    """Return it with new axes of length 1."""
-    return np.expand_dims(x, axis)
-
-
-def _broadcast_vjp(g: Any, y: Any, x: Any, shape: Any) -> Any:
-    from ..cotangents import unbroadcast
-
-    return unbroadcast(g, np.shape(x))
+def moveaxis(x: Any, source: Any, destination: Any) -> Any:
+    """Return the axes ``source`` moved to ``destination``, the others in their order."""
+    return np.moveaxis(x, source, destination)
 
 
 @primitive(
-    _broadcast_vjp, formulas=("1",), implements=(np.broadcast_to,),
-    samples=cases((((3,),), {"shape": (2, 3)}), (((2, 1),), {"shape": (4, 2, 3)}), (((),), {"shape": (2,)})),
+    lambda g, y, x, axis=None: np.flip(g, axis), formulas=("1",), implements=(np.flip,),
+    samples=cases((((2, 3),), {}), (((2, 3),), {"axis": -1}), (((2, 3, 2),), {"axis": (0, 2)})),
 )  # fmt: skip
-def broadcast_to(x: Any, shape: Any) -> Any:
-    """Return it repeated to a larger shape by NumPy's broadcasting."""
-    return np.array(np.broadcast_to(x, shape))
+def flip(x: Any, axis: Any = None) -> Any:
+    """Return the elements in reverse order along ``axis``, along all axes by default."""
+    return np.flip(x, axis)
+
+
+@implements(np.flipud)
+def flipud(x: Any) -> Any:
+    """Return the rows in reverse order."""
+    return flip(x, axis=0)
+
+
+@implements(np.fliplr)
+def fliplr(x: Any) -> Any:
+    """Return the columns in reverse order."""
+    return flip(x, axis=1)
+
+
+@primitive(
+    lambda g, y, x, k=1, axes=(0, 1): np.rot90(g, -k, axes), formulas=("1",), implements=(np.rot90,),
+    samples=cases((((2, 3),), {}), (((2, 3),), {"k": 3}), (((2, 3, 4),), {"k": -1, "axes": (2, 1)})),
+)  # fmt: skip
+def rot90(x: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
+    """Return the plane of ``axes`` turned by ``k`` quarter turns, from the first axis to the second."""
+    return np.rot90(x, k, axes)
+
+
+def _opposite(shift: Any) -> Any:
+    return tuple(-s for s in shift) if np.ndim(shift) else -shift
+
+
+@primitive(
+    lambda g, y, x, shift, axis=None: np.roll(g, _opposite(shift), axis), formulas=("1",), implements=(np.roll,),
+    samples=cases(
+        (((5,),), {"shift": 2}), (((2, 3),), {"shift": -1}), (((2, 3),), {"shift": 1, "axis": -1}),
+        (((2, 3),), {"shift": (1, 2), "axis": (0, 1)}), (((2, 3),), {"shift": (1, 1), "axis": 0}),
+    ),
+)  # fmt: skip
+def roll(x: Any, shift: Any, axis: Any = None) -> Any:
+    """Return the elements moved on by ``shift`` along ``axis``; those that leave come in at the other end."""
+    return np.roll(x, shift, axis)
+
+
+# -- repeats ----------------------------------------------------------------------------------
+
+
+def _tile_vjp(g: Any, y: Any, x: Any, reps: Any) -> Any:
+    """Sum over the copies: each axis of the result is (copies, length)."""
+    reps = tuple(reps) if np.ndim(reps) else (int(reps),)
+    shape = (1,) * (len(reps) - np.ndim(x)) + np.shape(x)
+    reps = (1,) * (len(shape) - len(reps)) + reps
+    pairs = [n for pair in zip(reps, shape, strict=True) for n in pair]
+    return np.reshape(np.sum(np.reshape(g, pairs), axis=tuple(range(0, len(pairs), 2))), np.shape(x))
+
+
+@primitive(
+    _tile_vjp, formulas=("1",), implements=(np.tile,),
+    samples=cases(
+        (((2, 3),), {"reps": 2}), (((3,),), {"reps": (2, 2)}), (((2, 3),), {"reps": (2, 1, 3)}), (((),), {"reps": 3})
+    ),
+)  # fmt: skip
+def tile(x: Any, reps: Any) -> Any:
+    """Return copies of the whole laid side by side, ``reps`` of them along each axis."""
+    return np.tile(x, reps)
+
+
+def _repeat_vjp(g: Any, y: Any, x: Any, repeats: Any, axis: Any = None) -> Any:
+    along = 0 if axis is None else axis % np.ndim(x)
+    line = (np.size(x),) if axis is None else np.shape(x)
+    came_from = np.repeat(np.arange(line[along]), repeats)
+    return np.reshape(mixed(scatter, g, shape=line, index=(*(slice(None),) * along, came_from)), np.shape(x))
+
+
+@primitive(
+    _repeat_vjp, formulas=("1",), implements=(np.repeat,),
+    samples=cases(
+        (((3,),), {"repeats": 2}), (((2, 3),), {"repeats": 2, "axis": -1}), (((2, 3),), {"repeats": (0, 3), "axis": 0}),
+        (((),), {"repeats": 3}), (((2, 3),), {"repeats": (2,)}),
+    ),
+)  # fmt: skip
+def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
+    """Return every element ``repeats`` times in a row, along ``axis`` or flattened."""
+    return np.repeat(x, repeats, axis)
+
+
+# -- diagonals and triangles ------------------------------------------------------------------
+
+
+def _on_diagonal(g: Any, x: Any, offset: int, axis1: int, axis2: int) -> Any:
+    """Return zeros of the shape of ``x`` with ``g`` on the diagonal of the plane (axis1, axis2)."""
+    moved = np.moveaxis(np.empty(np.shape(x), np.bool_), (axis1, axis2), (-2, -1)).shape
+    length = np.shape(g)[-1]
+    step = np.arange(length)
+    index = (Ellipsis, step + max(-offset, 0), step + max(offset, 0))
+    return np.moveaxis(mixed(scatter, g, shape=moved, index=index), (-2, -1), (axis1, axis2))
+
+
+PLANES: tuple[dict[str, int], ...] = (
+    {},
+    {"offset": 1},
+    {"offset": -2},
+    {"offset": 1, "axis1": 2, "axis2": 0},
+    {"offset": 9},
+)
+
+
+def _plane_samples(rng: np.random.Generator) -> Any:
+    for attrs in PLANES:
+        yield Sample((draw(rng, (3, 4) if "axis1" not in attrs else (2, 4, 3), -2, 2),), attrs)
+
+
+@primitive(
+    lambda g, y, x, offset=0, axis1=0, axis2=1: _on_diagonal(g, x, offset, axis1, axis2),
+    formulas=("1 on the diagonal, else 0",), implements=(np.diagonal,), samples=_plane_samples,
+)  # fmt: skip
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """Return the diagonal of the plane (axis1, axis2), ``offset`` above it, as the last axis."""
+    return np.diagonal(x, offset, axis1, axis2)
+
+
+def _trace_vjp(g: Any, y: Any, x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    length = np.diagonal(np.empty(np.shape(x), np.bool_), offset, axis1, axis2).shape[-1]
+    every = np.broadcast_to(np.expand_dims(g, -1), (*np.shape(g), length))
+    return _on_diagonal(every, x, offset, axis1, axis2)
+
+
+@primitive(
+    _trace_vjp, symbol="tr", formulas=("1 on the diagonal, else 0",), implements=(np.trace,), samples=_plane_samples
+)
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """Return the sum of the diagonal of the plane (axis1, axis2), ``offset`` above it."""
+    return np.trace(x, offset, axis1, axis2)
+
+
+@primitive(
+    lambda g, y, x, k=0: np.diagonal(g, k), formulas=("1 on the diagonal",),
+    samples=cases((((3,),), {}), (((3,),), {"k": 1}), (((2,),), {"k": -2})), name="diag",
+)  # fmt: skip
+def _matrix_of_diagonal(x: Any, k: int = 0) -> Any:
+    """Return the matrix with these elements on its diagonal."""
+    return np.diag(x, k)
+
+
+@implements(np.diag)
+def diag(x: Any, k: int = 0) -> Any:
+    """Return the ``k``-th diagonal of a matrix, or the matrix with a vector on it."""
+    return diagonal(x, offset=k) if np.ndim(x) == 2 else _matrix_of_diagonal(x, k=k)
+
+
+TRIANGLES = cases((((3, 4),), {}), (((3, 3),), {"k": 1}), (((2, 3, 3),), {"k": -1}))
+
+
+@primitive(
+    lambda g, y, x, k=0: np.tril(g, k),
+    formulas=("1 below the diagonal, else 0",),
+    implements=(np.tril,),
+    samples=TRIANGLES,
+)
+def tril(x: Any, k: int = 0) -> Any:
+    """Return it with zeros above the ``k``-th diagonal."""
+    return np.tril(x, k)
+
+
+@primitive(
+    lambda g, y, x, k=0: np.triu(g, k),
+    formulas=("1 above the diagonal, else 0",),
+    implements=(np.triu,),
+    samples=TRIANGLES,
+)
+def triu(x: Any, k: int = 0) -> Any:
+    """Return it with zeros below the ``k``-th diagonal."""
+    return np.triu(x, k)
+
+
+# -- dtypes -----------------------------------------------------------------------------------
+
+
+def _cast_samples(rng: np.random.Generator) -> Any:
+    for dtype in (np.float64, np.float32):
+        yield Sample((draw(rng, (2, 3), -2, 2, dtype),), {"dtype": "float64"})
+
+
+@primitive(lambda g, y, x, dtype: g, name="astype", formulas=("1",), samples=_cast_samples, elementwise=True)
+def _cast(x: Any, dtype: str) -> Any:
+    """Return it in another floating dtype; the gradient comes back in the dtype of ``x``."""
+    return np.asarray(x).astype(dtype)
+
+
+def astype(x: Any, dtype: Any) -> Any:
+    """Return ``x`` in another dtype; gradients flow through floating dtypes only, others give a constant.
+
+    >>> from gradviz import Tensor
+    >>> w = Tensor([1.5, 2.5])
+    >>> w.astype("float32").dtype, w.astype(int).requires_grad
+    (dtype('float32'), False)
+    """
+    wanted = np.dtype(dtype)
+    if wanted.kind == "f":
+        return _cast(x, dtype=wanted.name)
+    if wanted.kind not in "iub":
+        raise GradvizTypeError(
+            f"astype({wanted}): gradviz differentiates real numbers only",
+            where=where(),
+            hint="cast .numpy() instead if no gradient is wanted",
+        )
+    return constant_of(np.asarray(numbers(x)).astype(wanted))
+
+
+if hasattr(np, "astype"):  # since NumPy 2.1
+    implements(np.astype)(astype)
+
+
+@primitive(lambda g, y, x: g, formulas=("1",), implements=(np.copy,), samples=unary(), elementwise=True)
+def copy(x: Any) -> Any:
+    """Return the same value as a node of its own."""
+    return np.array(x)
