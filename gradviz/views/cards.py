@@ -17,7 +17,7 @@ __all__ = ["Card", "Row", "as_frame", "cards", "largest_gradient"]
 
 NAME_LIMIT = 60
 WORDS = {"input": "input", "param": "param", "const": "const", "output": "output"}
-NOT_A_NAME = re.compile(r"(const|constant|c)?_?\d+")
+NOT_A_NAME = re.compile(r"(const|constant|c)?_?\d*( \(\d+\))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,20 +214,19 @@ class Writer:
         if node.shape:
             parts.append(f"shape {wording.format_shape(node.shape)}")
         parts.append(node.dtype)
-        parts.extend(f"{word} {brief(x, self.options.precision)}" for word, x in (("value", value), ("grad", grad)))
+        numbers = (("value", value), ("grad", grad))
+        parts += [f"{word} {brief(x, self.options.precision)}" for word, x in numbers if x is not None]
         if node.source is not None:
             parts.append(f"{file_name(node.source.file)}:{node.source.line}")
         return escape.clean(", ".join(parts))
 
 
-def brief(x: Number | None, precision: int) -> str:
+def brief(x: Number, precision: int) -> str:
     """Return a number in a few words.
 
-    >>> brief(None, 4), brief(0.5, 4)
-    ('none', '0.5')
+    >>> brief(0.5, 4), brief(np.array([1.0, 2.0]), 4)
+    ('0.5', '1 … 2')
     """
-    if x is None:
-        return "none"
     if isinstance(x, float):
         return wording.format_number(x, precision)
     return wording.format_range(wording.summary(x), precision)

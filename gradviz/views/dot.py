@@ -226,7 +226,7 @@ class Writer:
         if len(card.symbol) <= 2:
             found |= {"fixedsize": "true", "height": "0.31", "shape": "circle", "width": "0.31"}
         else:
-            found |= {"fontsize": "11", "height": "0.28"}
+            found |= {"fontsize": "11", "height": "0.28", "width": "0.3"}
         return found
 
     def sign_edge(self, card: Card) -> dict[str, str]:

@@ -179,7 +179,7 @@ class Guest:
         length = self.call("malloc", 4)
         address = self.call("graphviz_render", self.text(dot), self.text("svg"), self.text("dot"), length)
         if not address:
-            raise LayoutError(f"Graphviz could not draw this: {self.last_error()}", hint=SMALLER)
+            raise LayoutError(f"Graphviz could not draw this: {self.last_error()}")
         (size,) = struct.unpack("<I", self.memory(length, 4))
         return self.memory(address, size)
 

@@ -66,6 +66,8 @@ def card_width(card: Card, style: str) -> float:
     if style == "compact":
         value = next((row.text for row in card.rows if row.key == "value"), "")
         return text_width(card.title, 10.8) + text_width(f"  {card.symbol} {value}", 10.0) + 2 * PAD
+    if not (card.title or card.note) and len(card.rows) <= 1:
+        return max([14.0, *(text_width(row.text, BODY) for row in card.rows)]) + 2 * PAD
     sign = text_width(f" {card.symbol}", TITLE) if style == "boxes" and card.symbol else 0.0
     note = GAP + text_width(card.note, SMALL) if card.note else 0.0
     header = text_width(card.title, TITLE * 1.07) + sign + note

@@ -183,7 +183,10 @@ class Page:
             if element.tag == f"{SVG}text":
                 found.append(self.copy(element))
         for kind, make in kinds.items():
-            found.extend(make(group) for group in groups if group.get("class", "").split()[:1] == [kind])
+            chosen = [group for group in groups if group.get("class", "").split()[:1] == [kind]]
+            if kind == "node":  # the order in which they are read aloud
+                chosen.sort(key=lambda group: _number(_text_of(group, "title")))
+            found.extend(map(make, chosen))
         return found
 
     def scope(self, group: ET.Element) -> ET.Element:

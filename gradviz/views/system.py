@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from typing import IO
 
 from gradviz import escape
@@ -47,7 +48,7 @@ def render(dot: str, timeout: float) -> bytes:
 
 
 @contextlib.contextmanager
-def _child(program: str, source: IO[bytes], complaints: IO[bytes]):  # type: ignore[no-untyped-def]
+def _child(program: str, source: IO[bytes], complaints: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``dot`` in a process group of its own, which does not outlive the block."""
     child = subprocess.Popen(
         [program, "-Tsvg"], stdin=source, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True
@@ -76,6 +77,8 @@ def _output(child: subprocess.Popen[bytes], timeout: float) -> bytes:
     finally:
         _end(child)
         reader.join(1.0)
+        if child.stdout is not None and not reader.is_alive():
+            child.stdout.close()
     return b"".join(chunks)
 
 
