@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import forms, modes
-from .ops.elementwise import absolute, add, divide, multiply, negative, positive, subtract
+from .ops.elementwise import absolute, add, divide, multiply, negative, positive, remainder, subtract
 from .ops.elementwise import power as pow_
 from .ops.indexing import getitem
 from .ops.linalg import matmul
@@ -233,6 +233,8 @@ SLOW: dict[str, Callable[..., Any]] = {
     "rsub": _reflected(subtract),
     "rmul": _reflected(multiply),
     "rtruediv": _reflected(divide),
+    "mod": _method(remainder),
+    "rmod": _reflected(remainder),
     "pow": _method(pow_),
     "rpow": _reflected(pow_),
     "matmul": _method(matmul),
