@@ -24,6 +24,7 @@ RANKS = {
     "cli": TOP,
     "demo": TOP,
     "sphinxext": TOP,
+    "verbs": TOP,
 }
 BRIDGE = "sources/own.py"
 
