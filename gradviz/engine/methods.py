@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..errors import GradvizTypeError
+from .sites import where
+
 if TYPE_CHECKING:
     from .tensor import Tensor
 
@@ -22,7 +25,17 @@ class Methods:
     if TYPE_CHECKING:
 
         @property
-        def ndim(self) -> int: ...
+        def ndim(self) -> int: ...  # noqa: D102
+
+        @property
+        def label(self) -> str: ...  # noqa: D102
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise GradvizTypeError(
+            f"{self.label} cannot be changed in place: a gradient may need its old values",
+            where=where(),
+            hint="make a new one with np.where(mask, new, old) or np.concatenate; between steps, assign to .data",
+        )
 
     @property
     def T(self) -> Tensor:  # noqa: N802 - NumPy's name
@@ -61,6 +74,34 @@ class Methods:
         """Return the running sum along ``axis``."""
         return _call("cumsum", self, axis=axis)  # type: ignore[no-any-return]
 
+    def cumprod(self, axis: Any = None) -> Tensor:
+        """Return the running product along ``axis``."""
+        return _call("cumprod", self, axis=axis)  # type: ignore[no-any-return]
+
+    def logsumexp(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """Return ``log(sum(exp(x)))`` over ``axis``, without overflow."""
+        return _call("logsumexp", self, axis=axis, keepdims=keepdims)  # type: ignore[no-any-return]
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """Return the sum of the diagonal."""
+        from .ops.shapes import trace
+
+        return trace(self, offset=offset, axis1=axis1, axis2=axis2)  # type: ignore[no-any-return]
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """Return the diagonal."""
+        return _call("diagonal", self, offset=offset, axis1=axis1, axis2=axis2)  # type: ignore[no-any-return]
+
+    def astype(self, dtype: Any) -> Tensor:
+        """Return it in another dtype; a dtype that is not floating gives a constant."""
+        return _call("astype", self, dtype)  # type: ignore[no-any-return]
+
+    def copy(self) -> Tensor:
+        """Return the same value as a node of its own; gradients flow through it."""
+        from .ops.shapes import copy
+
+        return copy(self)  # type: ignore[no-any-return]
+
     def reshape(self, *shape: Any) -> Tensor:
         """Return the same elements in another shape; one length may be -1."""
         return _call("reshape", self, shape=shape[0] if len(shape) == 1 else shape)  # type: ignore[no-any-return]
@@ -96,9 +137,9 @@ class Methods:
         """Return the product as ``np.dot`` defines it."""
         return _call("dot", self, other)  # type: ignore[no-any-return]
 
-    def clip(self, a_min: Any = None, a_max: Any = None) -> Tensor:
-        """Return it limited to ``a_min`` and ``a_max``."""
-        return _call("clip", self, a_min=a_min, a_max=a_max)  # type: ignore[no-any-return]
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """Return it limited to ``min`` and ``max``."""
+        return _call("clip", self, min, max)  # type: ignore[no-any-return]
 
     def exp(self) -> Tensor:
         """Return ``e ** x``."""
@@ -144,9 +185,25 @@ class Methods:
         """Return the index of the minimum, as plain NumPy."""
         return self._plain().argmin(axis=axis)
 
-    def _plain(self) -> Any:
-        from .tensor import value_of
+    def argsort(self, axis: Any = -1) -> Any:
+        """Return the indices that sort it along ``axis``, as plain NumPy; equal elements keep their order."""
+        return self._plain().argsort(axis=axis, kind="stable")
 
+    def any(self, axis: Any = None) -> Any:
+        """Return whether any element is not 0, as plain NumPy."""
+        return self._plain().any(axis=axis)
+
+    def all(self, axis: Any = None) -> Any:
+        """Return whether no element is 0, as plain NumPy."""
+        return self._plain().all(axis=axis)
+
+    def nonzero(self) -> Any:
+        """Return the indices of the elements that are not 0, as plain NumPy."""
+        return self._plain().nonzero()
+
+    def _plain(self) -> Any:
         import numpy as np
+
+        from .tensor import value_of
 
         return np.asarray(value_of(self))  # type: ignore[arg-type]
