@@ -226,7 +226,7 @@ def log_softmax(x: Any, axis: Any = -1) -> Any:
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
 
 
-def _layer_norm_vjp(g: Any, y: Any, x: Any, axis: Any = -1, eps: float = 1e-5) -> Any:
+def _standardize_vjp(g: Any, y: Any, x: Any, axis: Any = -1, eps: float = 1e-5) -> Any:
     def mean(z: Any) -> Any:
         return np.mean(z, axis=axis, keepdims=True)
 
@@ -235,10 +235,10 @@ def _layer_norm_vjp(g: Any, y: Any, x: Any, axis: Any = -1, eps: float = 1e-5) -
 
 
 @primitive(
-    _layer_norm_vjp, name="normalize", formulas=("([i = j] - 1/n - {y}_i*{y}_j/n)/deviation({0})",), samples=ALONG,
+    _standardize_vjp, formulas=("([i = j] - 1/n - {y}_i*{y}_j/n)/deviation({0})",), samples=ALONG,
     reference="Ba, Kiros and Hinton, Layer normalization (2016)",
 )  # fmt: skip
-def normalize(x: Any, axis: Any = -1, eps: float = 1e-5) -> Any:
+def standardize(x: Any, axis: Any = -1, eps: float = 1e-5) -> Any:
     """Return ``(x - mean) / sqrt(variance + eps)`` over ``axis``."""
     centred = x - np.mean(x, axis=axis, keepdims=True)
     return centred / np.sqrt(np.mean(np.square(centred), axis=axis, keepdims=True) + eps)
@@ -251,7 +251,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, axis: Any = -1, eps
     >>> layer_norm(Tensor([1.0, 3.0]), eps=0.0)
     Tensor([-1.,  1.])
     """
-    out = normalize(x, axis=axis, eps=eps)
+    out = standardize(x, axis=axis, eps=eps)
     if weight is not None:
         out = multiply(out, weight)
     return out if bias is None else add(out, bias)  # type: ignore[no-any-return]

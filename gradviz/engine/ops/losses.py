@@ -15,7 +15,6 @@ import numpy as np
 from ...errors import GradvizValueError, ShapeError
 from ..registry import Sample, primitive
 from ..sites import where
-from ..tensor import Tensor
 from .activations import log_softmax, sigmoid, softmax
 from .rules import masked, mixed, numbers
 from .samples import Samples, draw
@@ -311,8 +310,3 @@ def nll(log_probabilities: Any, labels: Any, axis: int = -1, reduction: str = "m
     index = _classes("nll", log_probabilities, labels, axis)
     each = -np.squeeze(np.take_along_axis(np.asarray(log_probabilities), index, axis), axis)
     return _reduced("nll", each, reduction)
-
-
-def l1_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """Return `mae` by the name PyTorch gives it."""
-    return mae(prediction, target, reduction=reduction)  # type: ignore[no-any-return]
