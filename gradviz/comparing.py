@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gradviz.escape import clean
 from gradviz.nodes import Node
 from gradviz.plain import Plain
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 CHUNK = 4096  # nodes hashed at a time
 LINES_SHOWN = 200
+LINE_LIMIT = 400
 
 _compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
 
@@ -41,7 +43,7 @@ class GraphDiff:
 
     def __str__(self) -> str:
         signed = (("-", self.removed), ("+", self.added), ("~", self.details))
-        lines = [f"{sign} {_one_line(text)}" for sign, texts in signed for text in texts]
+        lines = [f"{sign} {clean(text, LINE_LIMIT)}" for sign, texts in signed for text in texts]
         rest = [f"... and {len(lines) - LINES_SHOWN} more"] if len(lines) > LINES_SHOWN else []
         return "\n".join(lines[:LINES_SHOWN] + rest) or "no difference"
 
@@ -50,9 +52,7 @@ def compare(old: Graph, new: Graph) -> GraphDiff:
     """Return what ``new`` has more, less or otherwise than ``old``."""
     before = {node.name: node for node in old.nodes}
     after = {node.name: node for node in new.nodes}
-    changes = {
-        name: "; ".join(_changes(old, before[name], new, after[name])) for name in before if name in after
-    }
+    changes = {name: "; ".join(_changes(old, before[name], new, after[name])) for name in before if name in after}
     details = [f"{name}: {text}" for name, text in changes.items() if text]
     old_results, new_results = _names(old, old.outputs), _names(new, new.outputs)
     if old_results != new_results:
@@ -83,10 +83,6 @@ def _names(graph: Graph, ids: tuple[int, ...]) -> list[str]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else repr(value)
-
-
-def _one_line(text: str) -> str:
-    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def fingerprint(graph: Graph) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from gradviz import comparing, listing, walks
 from gradviz.comparing import GraphDiff
 from gradviz.errors import GradvizTypeError, GraphError, UnknownNameError
+from gradviz.escape import clean
 from gradviz.nodes import EMPTY, KINDS, Edge, EdgeNumbers, EdgeTable, Node, Ref, Source
 from gradviz.plain import FrozenMapping, Number, frozen_number, same_bits
 
@@ -76,13 +77,11 @@ class Graph:
 
     def __getitem__(self, name: str) -> Node:
         if not isinstance(name, str):
-            raise GradvizTypeError(
-                f"graph[...] takes a node's name, not {name!r}", hint="use graph.node(id) for ids"
-            )
+            raise GradvizTypeError(f"graph[...] takes a node's name, not {name!r}", hint="use graph.node(id) for ids")
         return self.nodes[self.index(name)]
 
     def __repr__(self) -> str:
-        results = ", ".join(repr(self.nodes[i].name)[1:-1] for i in self.outputs[:4])
+        results = ", ".join(clean(self.nodes[i].name) for i in self.outputs[:4])
         return f"Graph({len(self.nodes)} nodes, {len(self.edges)} edges, outputs: {results or 'none'})"
 
     def __str__(self) -> str:
@@ -102,9 +101,7 @@ class Graph:
         """Every edge as ``(src, dst, arg)``, by dst and argument; ``x * x`` has two."""
 
         def make() -> tuple[Edge, ...]:
-            return tuple(
-                (src, dst, arg) for dst, n in enumerate(self.nodes) for arg, src in enumerate(n.inputs)
-            )
+            return tuple((src, dst, arg) for dst, n in enumerate(self.nodes) for arg, src in enumerate(n.inputs))
 
         return self._cached("edges", make)
 

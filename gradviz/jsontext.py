@@ -28,6 +28,13 @@ FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
 
 
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
+
+
 def graph_to_json(graph: Graph) -> str:
     """Return a graph as JSON text."""
     head = encode({"format": FORMAT, "kind": "graph", "outputs": graph.outputs})
@@ -129,13 +136,9 @@ def parsed_json(text: str, what: str) -> Any:
     if len(text) > TEXT_LIMIT:
         raise GraphError(f"the text has {len(text)} characters; the limit is {TEXT_LIMIT}")
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return _decode(text)
     except (ValueError, RecursionError) as error:
         raise GraphError(f"this is not the JSON of {what}: {str(error)[:200]}") from None
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _graph(data: Mapping[str, Any]) -> Graph:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+import gradviz
 from gradviz.debugger.events import Steps, steps
 from gradviz.errors import GradvizTypeError
 from gradviz.escape import clean
@@ -35,6 +36,28 @@ def test_lines_tell_the_story():
         "backward 2: d/d(b) = 2 (complete)",
         "backward 3: d/d(a) = 3 (complete)",
     ]
+
+
+def test_a_tensor_steps_like_its_frame():
+    a, b = gradviz.Tensor(2.0), gradviz.Tensor(3.0)
+    c = a * b + a
+    c.backward()
+    walk = steps(c)
+    assert walk[-1].frame == gradviz.frame(c)
+    assert [part.amount for part in walk.backward[0].contributions] == [1.0, 1.0]
+    assert [step.frame.grad("a") for step in walk.backward] == [1.0, 4.0, 4.0, 4.0]
+    assert str(walk[2]) == "forward 2: mul_1 = a * b = 6"
+
+
+def test_steps_of_arrays_add_up_too():
+    w = gradviz.Tensor(np.arange(6.0).reshape(3, 2))
+    loss = np.sum(np.tanh(np.ones((4, 3)) @ w) * w[0] + w[1])
+    loss.backward()
+    for step in steps(loss).backward:
+        assert step.frame.grad(step.node) is step.grad
+    sums = [part.amount for step in steps(loss).backward for part in step.contributions if part.src == 0]
+    assert len(sums) == 3
+    np.testing.assert_allclose(sum(sums), w.grad)
 
 
 def test_fields_of_a_step():
