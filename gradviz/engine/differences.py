@@ -94,9 +94,9 @@ def plain_copy(x: Any) -> Any:
     """Return a value to calculate with: a float, or a float64 array of its own (integers stay integers)."""
     value = value_of(x) if isinstance(x, Tensor) else x
     array = np.array(value)
-    if array.dtype.kind in "f" or not isinstance(value, np.ndarray):
+    if array.dtype.kind == "f" or not isinstance(value, np.ndarray):
         array = array.astype(np.float64)
-    return array if array.ndim else float(array)
+    return float(array) if not array.ndim and array.dtype.kind == "f" else array
 
 
 def scalar(y: Any, f: Callable[..., Any]) -> float:
