@@ -2,7 +2,8 @@
 
 All contestants run in one process, one block each per round, in an order that rotates. The
 collector stays on; the heap that others left is frozen before each block, so that nobody pays
-for a neighbour's garbage. A ratio is the median of the ratios of the single rounds.
+for a neighbour's garbage. Time is processor time: a second core is no advantage, and a busy machine
+little harm. A ratio is the median of the ratios of the single rounds.
 """
 
 from __future__ import annotations
@@ -173,9 +174,9 @@ def timed(runner: Runner, work: Workload, leaves: Sequence[Any]) -> tuple[Result
     """Return the result of one run and the seconds it took, the release of its graph included."""
     tensors = runner.prepare(leaves)
     with FrozenHeap():
-        start = time.perf_counter()
+        start = time.process_time()
         result = runner.run(work, tensors)
-        return result, time.perf_counter() - start
+        return result, time.process_time() - start
 
 
 def block(runner: Runner, work: Workload, leaves: Sequence[Any], first: float, effort: Effort) -> float:
@@ -183,10 +184,10 @@ def block(runner: Runner, work: Workload, leaves: Sequence[Any], first: float, e
     repeats = max(1, math.ceil(effort.block / max(first, 1e-7)))
     tensors = runner.prepare(leaves)
     with FrozenHeap():
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(repeats):
             runner.run(work, runner.prepare(leaves) if work.fresh else tensors)
-        return (time.perf_counter() - start) / repeats
+        return (time.process_time() - start) / repeats
 
 
 class FrozenHeap:

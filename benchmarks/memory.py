@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import tracemalloc
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,9 @@ def footprints(contestants: Sequence[Contestant]) -> list[Footprint]:
         for contestant in contestants
         if contestant.arrays or not work.arrays
     ]
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        return [pool.apply(footprint, pair) for pair in pairs]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
+        return list(pool.map(footprint, *zip(*pairs, strict=True)))
 
 
 def footprint(name: str, kind: str) -> Footprint:

@@ -91,6 +91,9 @@ class Deep:
     name = "deep"
     arrays = False
 
+    def prepare(self, leaves: Sequence[Any]) -> Sequence[Any]:
+        return leaves
+
     def run(self, work: Workload, leaves: Sequence[Any]) -> harness.Result:
         raise RecursionError
 
