@@ -50,7 +50,6 @@ from .ops.elementwise import (
     arctan2,
     arctanh,
     cbrt,
-    ceil,
     copysign,
     cos,
     cosh,
@@ -59,7 +58,6 @@ from .ops.elementwise import (
     exp,
     exp2,
     expm1,
-    floor,
     fmax,
     fmin,
     fmod,
@@ -79,8 +77,6 @@ from .ops.elementwise import (
     rad2deg,
     reciprocal,
     remainder,
-    rint,
-    sign,
     sin,
     sinc,
     sinh,
@@ -89,7 +85,6 @@ from .ops.elementwise import (
     subtract,
     tan,
     tanh,
-    trunc,
 )
 from .ops.indexing import (
     compress,
@@ -156,6 +151,7 @@ from .ops.reductions import (
     sum,
     var,
 )
+from .ops.rounding import ceil, floor, floor_divide, rint, round, sign, trunc
 from .ops.running import (
     cumprod,
     cumsum,
@@ -259,6 +255,7 @@ __all__ = [
     "fliplr",
     "flipud",
     "floor",
+    "floor_divide",
     "fmax",
     "fmin",
     "fmod",
@@ -325,6 +322,7 @@ __all__ = [
     "rint",
     "roll",
     "rot90",
+    "round",
     "scatter",
     "select",
     "selu",

@@ -44,6 +44,17 @@ def frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def shortened(value: Any) -> str:
+    """Return metadata as an error shows it: an array by its shape, the rest cut short."""
+    if isinstance(value, np.ndarray) and value.size > 6:
+        return f"array of shape {value.shape}"
+    if isinstance(value, tuple):
+        rest = ", ..." if len(value) > 6 else "," if len(value) == 1 else ""
+        return f"({', '.join(shortened(item) for item in value[:6])}{rest})"
+    text = repr(value.tolist() if isinstance(value, np.ndarray | np.generic) else value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def _numbers(value: Tensor, owner: str, key: str) -> Any:
     if value.requires_grad or value.dtype.kind not in "iub":
         raise GradvizTypeError(

@@ -141,6 +141,13 @@ class Methods:
         """Return it limited to ``min`` and ``max``."""
         return _call("clip", self, min, max)  # type: ignore[no-any-return]
 
+    def round(self, decimals: int = 0) -> Tensor:
+        """Return it rounded to so many decimals."""
+        return _call("round", self, decimals=decimals)  # type: ignore[no-any-return]
+
+    def __round__(self, decimals: int | None = None) -> Tensor:
+        return self.round(decimals or 0)
+
     def exp(self) -> Tensor:
         """Return ``e ** x``."""
         return _call("exp", self)  # type: ignore[no-any-return]

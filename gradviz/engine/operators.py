@@ -21,6 +21,7 @@ from .ops.elementwise import absolute, add, divide, multiply, negative, positive
 from .ops.elementwise import power as pow_
 from .ops.indexing import getitem
 from .ops.linalg import matmul
+from .ops.rounding import floor_divide
 from .registry import OPS, apply, finish
 from .sites import ENGINE
 from .tensor import Constant, Result, Tensor, next_key
@@ -235,6 +236,8 @@ SLOW: dict[str, Callable[..., Any]] = {
     "rtruediv": _reflected(divide),
     "mod": _method(remainder),
     "rmod": _reflected(remainder),
+    "floordiv": _method(floor_divide),
+    "rfloordiv": _reflected(floor_divide),
     "pow": _method(pow_),
     "rpow": _reflected(pow_),
     "matmul": _method(matmul),

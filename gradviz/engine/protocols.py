@@ -177,7 +177,13 @@ def _plain(x: Any) -> Any:
 
 
 def _idle(key: str, value: Any) -> bool:
-    return key in IDLE and any(value is v or (isinstance(v, str | bool | tuple) and value == v) for v in IDLE[key])
+    return any(_same(value, idle) for idle in IDLE.get(key, ()))
+
+
+def _same(value: Any, idle: Any) -> bool:
+    if isinstance(value, tuple) and isinstance(idle, tuple):
+        return len(value) == len(idle) and all(a is b for a, b in zip(value, idle, strict=True))
+    return value is idle or (isinstance(value, str | bool) and bool(value == idle))
 
 
 def _busy(kwargs: dict[str, Any]) -> str:

@@ -27,8 +27,8 @@ from ..errors import (
 from . import modes
 from .admit import admit, settle
 from .cotangents import pull
-from .metadata import plain
 from .forms import Form, unary_pull
+from .metadata import plain, shortened
 from .sites import ENGINE, OFFSET_MASK, caller, variable_of, where
 from .tensor import CONST, Constant, Exposed, Result, Tensor, next_key, settle_leaf, value_of
 
@@ -330,13 +330,15 @@ def compute(op: Op, values: Sequence[Any], attrs: dict[str, Any], operands: Sequ
     except GradvizError:
         raise
     except (ValueError, TypeError, IndexError) as error:
-        raise _explained(op, operands or values, error) from error
+        raise _explained(op, operands or values, attrs, error) from error
 
 
-def _explained(op: Op, operands: Sequence[Any], error: Exception) -> GradvizError:
+def _explained(op: Op, operands: Sequence[Any], attrs: dict[str, Any], error: Exception) -> GradvizError:
     """Turn NumPy's error into one that names the operands, their shapes and the user's line."""
     frame = caller()
-    shown = ", ".join(_described(x, frame) for x in operands[:6])
+    shown = ", ".join(
+        (*(_described(x, frame) for x in operands[:6]), *(f"{key}={shortened(value)}" for key, value in attrs.items()))
+    )
     at = where(frame)
     message = f"{op.name}({shown}): {str(error).splitlines()[0] if str(error) else type(error).__name__}"
     if isinstance(error, TypeError):

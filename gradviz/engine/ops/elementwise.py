@@ -30,10 +30,6 @@ def _negated(g: Any, y: Any, *args: Any) -> Any:
     return -g
 
 
-def _zero(g: Any, y: Any, *args: Any) -> Any:
-    return g * 0.0
-
-
 # -- arithmetic -------------------------------------------------------------------------------
 
 
@@ -507,20 +503,3 @@ fmin = _ranked(np.fmin, "<", "Return the smaller, elementwise; NaN loses against
 def copysign(x: Any, y: Any) -> Any:
     """Return ``|x|`` with the sign of ``y``."""
     return np.copysign(x, y)
-
-
-def _flat(ufunc: Any, doc: str, *also: Any) -> Any:
-    """Register a step function: its derivative is 0 wherever it has one."""
-
-    def forward(x: Any) -> Any:
-        return ufunc(x)
-
-    forward.__name__, forward.__doc__ = ufunc.__name__, doc
-    return elementwise(_zero, formulas=("0",), samples=unary(0.2, 0.4), implements=(ufunc, *also))(forward)
-
-
-sign = _flat(np.sign, "Return -1, 0 or 1: the sign. Its derivative is 0.")
-floor = _flat(np.floor, "Round down. Its derivative is 0.")
-ceil = _flat(np.ceil, "Round up. Its derivative is 0.")
-trunc = _flat(np.trunc, "Round towards 0. Its derivative is 0.", np.fix)
-rint = _flat(np.rint, "Round to the nearest integer. Its derivative is 0.")

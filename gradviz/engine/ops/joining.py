@@ -215,7 +215,9 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
     Tensor([1., 1., 2., 2.])
     """
     if mode not in MODES:
-        raise GradvizValueError(f"pad: mode {mode!r} has no derivative rule", hint=f"use one of {', '.join(MODES)}")
+        raise GradvizValueError(
+            f"pad: mode {mode!r} has no derivative rule", where=where(), hint=f"use one of {', '.join(MODES)}"
+        )
     if mode == "constant":
         return np.pad(x, pad_width, constant_values=constant_values)
     return np.pad(x, pad_width, mode)  # type: ignore[call-overload]

@@ -29,9 +29,7 @@ PAIRS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
 )
 
 
-def draw(
-    rng: np.random.Generator, shape: tuple[int, ...], low: float, high: float, dtype: Any = np.float64
-) -> Any:
+def draw(rng: np.random.Generator, shape: tuple[int, ...], low: float, high: float, dtype: Any = np.float64) -> Any:
     """Return uniform values of ``shape`` at least a tenth of the range away from 0, as a float if it is ()."""
     x = rng.uniform(low, high, shape)
     x = np.where(np.abs(x) < 0.1 * (high - low) / 2, np.sign(x + 1e-9) * 0.1 * (high - low) + x, x)
@@ -50,9 +48,7 @@ def unary(low: float = -2.0, high: float = 2.0) -> Samples:
     return samples
 
 
-def binary(
-    low: float = -2.0, high: float = 2.0, low2: float | None = None, high2: float | None = None
-) -> Samples:
+def binary(low: float = -2.0, high: float = 2.0, low2: float | None = None, high2: float | None = None) -> Samples:
     """Samples of two operands over pairs of shapes that broadcast, and of mixed dtypes."""
 
     def samples(rng: np.random.Generator) -> Iterator[Sample]:
@@ -64,9 +60,7 @@ def binary(
     return samples
 
 
-def cases(
-    *made: tuple[tuple[tuple[int, ...], ...], dict[str, Any]], low: float = -2.0, high: float = 2.0
-) -> Samples:
+def cases(*made: tuple[tuple[tuple[int, ...], ...], dict[str, Any]], low: float = -2.0, high: float = 2.0) -> Samples:
     """Samples from a list of (shapes of the operands, metadata)."""
 
     def samples(rng: np.random.Generator) -> Iterator[Sample]:

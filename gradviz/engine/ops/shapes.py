@@ -353,7 +353,10 @@ def astype(x: Any, dtype: Any) -> Any:
     >>> w.astype("float32").dtype, w.astype(int).requires_grad
     (dtype('float32'), False)
     """
-    wanted = np.dtype(dtype)
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError as error:
+        raise GradvizTypeError(f"astype({str(dtype)[:60]!r}): not a dtype", where=where()) from error
     if wanted.kind == "f":
         return _cast(x, dtype=wanted.name)
     if wanted.kind not in "iub":
