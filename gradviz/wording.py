@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,10 @@ __all__ = [
     "summary",
 ]
 
+PLACE = re.compile(r"\{(\d+|y)\}")
 FEW = 6  # up to this many elements an array is written out
 STRIP_CELLS = 16
-BLOCKS = "▁▂▃▄▅▆▇█"
+BLOCKS = "▁▁▂▂▃▃▄▄▅"  # for levels -4 to 4
 
 
 def format_number(x: Any, precision: int = 4) -> str:
@@ -206,9 +208,9 @@ def blocks(levels: tuple[int | None, ...]) -> str:
     """Return a strip as text.
 
     >>> blocks((-4, 0, 4, None))
-    '▁▅█!'
+    '▁▃▅!'
     """
-    return "".join("!" if step is None else BLOCKS[min(7, step + 4)] for step in levels)
+    return "".join("!" if step is None else BLOCKS[step + 4] for step in levels)
 
 
 def display_name(node: Node) -> str:
@@ -232,14 +234,27 @@ def derivative(frame: Frame, src: int, dst: int, arg: int, precision: int = 4) -
     '∂d/∂a = b = 3'
     """
     nodes = frame.graph.nodes
-    formula = frame.graph.formula(dst, arg)
+    formula = _formula(frame, nodes[dst], arg, precision)
     found = frame.local(src, dst, arg)
     number = "" if found is None else _short(found, precision)
-    constants = {nodes[other].name for other in nodes[dst].inputs if nodes[other].kind == "const"}
-    parts = [number] if number and formula in {number, *constants} else [formula, number]
+    parts = [formula] if formula == number.removeprefix("all ") else [formula, number]
     if not any(parts):
         return ""
     return " = ".join((f"∂{display_name(nodes[dst])}/∂{display_name(nodes[src])}", *filter(None, parts)))
+
+
+def _formula(frame: Frame, node: Node, arg: int, precision: int) -> str:
+    """Return a formula in the names of the graph; a constant is its number."""
+    if not 0 <= arg < min(len(node.formulas), len(node.inputs)):
+        return ""
+    names = {"y": display_name(node)}
+    for place, src in enumerate(node.inputs):
+        name, value = display_name(frame.graph.nodes[src]), frame.values[src]
+        if frame.graph.nodes[src].kind == "const" and value is not None:
+            short = _short(value, precision).removeprefix("all ")
+            name = short if " " not in short else name
+        names[str(place)] = name
+    return PLACE.sub(lambda hit: names.get(hit[1], hit[0]), node.formulas[arg])
 
 
 def _short(x: Number, precision: int) -> str:

@@ -69,6 +69,7 @@ def test_a_hundred_samples_make_a_small_picture():
     drawing = draw(samples(100))
     assert drawing.svg.count("data-node") == 9
     assert "×100" in drawing.svg
+    assert repr(drawing) == "<Drawing of 503 values drawn as 9, loss 173.1>"
     assert drawing.origin == samples(100)
 
 

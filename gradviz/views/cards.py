@@ -45,6 +45,7 @@ class Card:
     role: str  # "input" | "param" | "const" | "result" | "output"
     title: str
     note: str
+    count: str  # "×100" of a folded node, else empty
     rows: tuple[Row, ...]
     symbol: str
     tooltip: str
@@ -109,6 +110,7 @@ class Writer:
             role=self.role(node),
             title=self.title(node),
             note=self.note(node),
+            count=f"×{node.attrs['folded']:,}" if "folded" in node.attrs else "",
             rows=rows,
             symbol=escape.clean(node.symbol or node.op, 24) if node.kind == "op" else "",
             tooltip=self.tooltip(node, value, grad),
@@ -139,7 +141,7 @@ class Writer:
         inside = f"{node.attrs['inside']:,} nodes" if "inside" in node.attrs else ""
         role = self.role(node) if self.role(node) in WORDS and "name" in self.show else ""
         role = "" if role == "const" and not self.title(node) else role
-        return " ".join(filter(None, (WORDS.get(role, ""), shape, inside, f"×{folded:,}" if folded else "")))
+        return " · ".join(filter(None, (WORDS.get(role, ""), shape, inside, f"×{folded:,}" if folded else "")))
 
     def value_rows(self, node: Node, value: Number | None) -> Iterator[Row]:
         """Yield the rows of the forward value."""

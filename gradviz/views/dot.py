@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gradviz import escape, wording
 from gradviz.graphs import Frame, Graph, Node, Number
 from gradviz.style import FONTS, THEMES, Options
@@ -110,8 +112,9 @@ class Writer:
         for card in self.cards:
             self.write_node(clusters.at(self.frame.graph.nodes[card.id].scope), card)
         clusters.close()
-        for src, dst, arg in self.frame.graph.edges:
-            dot.edge(f"n{src}", self.end_of(dst), **self.edge(src, dst, arg))
+        with np.errstate(all="ignore"):  # numbers of edges are worked out when they are asked for
+            for src, dst, arg in self.frame.graph.edges:
+                dot.edge(f"n{src}", self.end_of(dst), **self.edge(src, dst, arg))
         for card in self.cards:
             self.write_carried(dot, card)
         return dot
@@ -258,10 +261,11 @@ class Writer:
 
     def edge_lines(self, src: int, dst: int, arg: int, grad: Number | None) -> Iterator[str]:
         """Yield the local derivative and, where several edges add up, the part of this one."""
-        if "local" not in self.options.show or self.cards[dst].pending:
+        constant = self.frame.graph.nodes[src].kind == "const"
+        if "local" not in self.options.show or self.cards[dst].pending or constant:
             return
         derivative = wording.derivative(self.frame, src, dst, arg, self.options.precision)
-        if derivative and self.frame.graph.nodes[src].kind != "const":
+        if derivative:
             yield derivative
         if self.uses[src] > 1 and isinstance(grad, float) and "grad" in self.options.show:
             yield f"grad += {wording.format_number(grad, self.options.precision)}"
@@ -332,7 +336,7 @@ def header(card: Card, style: str) -> str:
 def compact_line(card: Card) -> str:
     """Return the one line of a card in the compact style."""
     value = next((row.text for row in card.rows if row.key == "value"), "")
-    return " ".join(filter(None, (card.title, card.symbol, value)))
+    return " ".join(filter(None, (card.title, card.symbol, value, card.count)))
 
 
 def classes(card: Card) -> Iterator[str]:

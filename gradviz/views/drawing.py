@@ -158,6 +158,7 @@ def draw(
     engine: str = "auto",
     title: str | None = None,
     alt: str | None = None,
+    timeout: float = 30.0,
     params: Mapping[str, Any] | None = None,
 ) -> Drawing:
     """Return the picture of a Tensor, Frame, Graph, step or run.
@@ -167,8 +168,8 @@ def draw(
     (light and dark, as the reader's system is), light, dark or print; ``direction`` LR or TB.
     ``focus`` (with ``hops``) draws the part that leads to a node or comes from it,
     ``collapse=depth`` closes the scopes below that depth, ``fold`` draws what the same source
-    lines made again and again once (auto: in graphs of more than 60 nodes). ``params`` names
-    leaves. Raises `GradvizValueError` naming a bad option and `UnknownNameError` for a node
+    lines made again and again once (auto: in graphs of more than 60 nodes). ``timeout`` is
+    how many seconds the layout may take; ``params`` names leaves. Raises `GradvizValueError` naming a bad option and `UnknownNameError` for a node
     that is not there.
 
     >>> from gradviz.graphs import Graph, Node
@@ -192,6 +193,7 @@ def draw(
         engine=engine,
         title=title,
         alt=alt,
+        timeout=timeout,
     )
     return arranged(frame_of(x, params), options)
 

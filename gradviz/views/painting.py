@@ -14,6 +14,7 @@ __all__ = ["Box", "box_of", "card_width", "paint_card", "shape", "text_width"]
 TITLE, BODY, SMALL = 12.0, 11.0, 8.5
 PAD = 7.5
 BASELINE = 0.36  # of the text size, below the middle of a row
+PRINTED = {"*": "×", "-": "−", "/": "÷"}  # signs as books print them
 GAP = 9.0  # between what stands at the left and what stands at the right
 WIDTHS = (
     dict.fromkeys(" !,./:;[]fijlt'|", 0.28)
@@ -65,7 +66,7 @@ def card_width(card: Card, style: str) -> float:
     """Return how wide a card must be, in points, for nothing on it to collide."""
     if style == "compact":
         value = next((row.text for row in card.rows if row.key == "value"), "")
-        return text_width(card.title, 10.8) + text_width(f"  {card.symbol} {value}", 10.0) + 2 * PAD
+        return text_width(card.title, 10.8) + text_width(f"  {card.symbol} {value} {card.count}", 10.0) + 2 * PAD
     if not (card.title or card.note) and len(card.rows) <= 1:
         return max([14.0, *(text_width(row.text, BODY) for row in card.rows)]) + 2 * PAD
     sign = text_width(f" {card.symbol}", TITLE) if style == "boxes" and card.symbol else 0.0
@@ -109,8 +110,8 @@ def paint_card(parent: ET.Element, card: Card, box: Box, theme: Theme, options: 
     painter.outline()
     if options.style == "compact":
         painter.one_line()
-    elif not card.title and len(card.rows) <= 1:
-        painter.centred(card.rows[0].text if card.rows else card.note)
+    elif not (card.title or card.note) and len(card.rows) <= 1:
+        painter.centred(card.rows[0].text if card.rows else "")
     else:
         painter.lines(with_sign=options.style == "boxes")
 
@@ -164,9 +165,10 @@ class Painter:
         value = next((row for row in card.rows if row.key == "value"), None)
         parts: list[tuple[str, dict[str, Any]]] = [
             (card.title, {"font_weight": "bold"}),
-            (card.symbol, {"fill": self.muted}),
+            (PRINTED.get(card.symbol, card.symbol), {"fill": self.muted}),
         ]
         parts.append((value.text if value else "", self.tone(value) if value else {}))
+        parts.append((card.count, {"fill": self.muted}))
         for text, look in parts:
             if text:
                 line.append(shape("tspan", text, **look))
@@ -194,7 +196,12 @@ class Painter:
         name.set("font-weight", "bold")
         if sign:
             name[:] = [
-                shape("tspan", ("\u2002" if self.card.title else "") + sign, fill=self.muted, font_weight="normal")
+                shape(
+                    "tspan",
+                    ("\u2002" if self.card.title else "") + PRINTED.get(sign, sign),
+                    fill=self.muted,
+                    font_weight="normal",
+                )
             ]
         if self.card.note:
             look = {"text_anchor": "end", "font_size": SMALL, "fill": self.muted}

@@ -13,7 +13,7 @@ from gradviz.errors import GradvizTypeError, GradvizValueError, LayoutError
 from gradviz.graphs import Frame
 from gradviz.style import FONTS, THEMES, Options
 from gradviz.views.cards import Card, cards
-from gradviz.views.painting import box_of, paint_card, shape, short
+from gradviz.views.painting import PRINTED, box_of, paint_card, shape, short
 
 if TYPE_CHECKING:
     from gradviz.views.drawing import Drawing
@@ -111,7 +111,9 @@ def describe(frame: Frame, options: Options) -> str:
         return escape.clean(options.alt, 1000)
     nodes = frame.graph.nodes
     ops = sum(node.kind == "op" for node in nodes)
-    parts = [_count(len(nodes), "value"), _count(ops, "operation")]
+    total = sum(node.attrs.get("folded", node.attrs.get("inside", 1)) for node in nodes)
+    folded = f" drawn as {len(nodes):,}" if total != len(nodes) else ""
+    parts = [_count(total, "value") + folded] + ([] if folded else [_count(ops, "operation")])
     for output in frame.graph.outputs[:3]:
         value = frame.values[output]
         name = escape.clean(wording.display_name(nodes[output]), 60)
@@ -211,13 +213,20 @@ class Page:
         name = _text_of(group, "title")
         card = self.cards[_number(name)]
         if name.startswith("op"):
-            return self.group(group, "gv-op", card.symbol, f"{self.id}-{name}")
+            return self.sign(group, card, f"{self.id}-{name}")
         state = [f"gv-{word}" for word in ("pending", "highlighted", "bad") if getattr(card, word)]
         found = shape("g", id=f"{self.id}-{name}", class_=" ".join(["gv-node", f"gv-{card.role}", *state]))
         found.set("data-node", str(card.id))
         found.append(shape("title", card.tooltip))
         outline = next(element for element in group.iter() if _tag(element) in SHAPES)
         paint_card(found, card, box_of(outline), self.theme, self.options)
+        return found
+
+    def sign(self, group: ET.Element, card: Card, id: str) -> ET.Element:
+        """Return the round node with the sign of an op."""
+        found = self.group(group, "gv-op", card.symbol, id)
+        for text in found.findall("text"):
+            text.text = PRINTED.get(card.symbol, card.symbol)
         return found
 
     def group(self, group: ET.Element, kind: str, title: str, id: str = "") -> ET.Element:
