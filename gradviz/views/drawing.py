@@ -211,7 +211,7 @@ def frame_of(x: Any, params: Mapping[str, Any] | None = None) -> Frame:
     if isinstance(inner, Frame):  # a step
         return inner
     if callable(inner):  # a run: its last iteration
-        return cast("Frame", inner(len(x) - 1))
+        return cast("Frame", inner(-1))
     from gradviz import sources
 
     return sources.frame(x, params=params)
