@@ -145,7 +145,7 @@ def test_a_hanging_dot_is_ended_with_all_its_children(tmp_path, monkeypatch):
         f"time.sleep(600)\n",
     )
     with pytest.raises(LayoutTimeoutError, match="dot took longer"):
-        render_dot("digraph {}", engine="system", timeout=1.5)
+        render_dot("digraph {}", engine="system", timeout=3)
     pids = [int(text) for text in note.read_text().split()]
     assert len(pids) == 2
     assert all(wait_until(lambda pid=pid: gone(pid)) for pid in pids)

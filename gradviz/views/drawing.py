@@ -169,8 +169,8 @@ def draw(
     ``focus`` (with ``hops``) draws the part that leads to a node or comes from it,
     ``collapse=depth`` closes the scopes below that depth, ``fold`` draws what the same source
     lines made again and again once (auto: in graphs of more than 60 nodes). ``timeout`` is
-    how many seconds the layout may take; ``params`` names leaves. Raises `GradvizValueError` naming a bad option and `UnknownNameError` for a node
-    that is not there.
+    how many seconds the layout may take; ``params`` names leaves. Raises `GradvizValueError`
+    naming a bad option and `UnknownNameError` for a node that is not there.
 
     >>> from gradviz.graphs import Graph, Node
     >>> x, y = Node(0, "x", "input", "input"), Node(1, "y", "sin", "op", (0,), symbol="sin")
