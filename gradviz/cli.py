@@ -30,12 +30,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     2
     """
     _never_fail_to_print()
-    parser = _parser(all_verbs())
+    verbs = all_verbs()
+    parser = _parser(verbs)
+    line, rest = _split(sys.argv[1:] if argv is None else argv, verbs)
     try:
-        arguments = parser.parse_args(argv)
+        arguments = parser.parse_args(line, argparse.Namespace(rest=rest))
         return _run(arguments) if hasattr(arguments, "run") else _show_help(parser)
     except SystemExit as stop:  # argparse has said why
         return stop.code if isinstance(stop.code, int) else TROUBLE
+
+
+def _split(line: Sequence[str], verbs: Sequence[Verb]) -> tuple[list[str], list[str]]:
+    """Split off what stands after ``--``, where it is meant for a user's script."""
+    named = next((word for word in line if not word.startswith("-")), "")
+    if "--" not in line or not any(verb.name == named and verb.runs_scripts for verb in verbs):
+        return list(line), []
+    cut = list(line).index("--")
+    return list(line[:cut]), list(line[cut + 1 :])
 
 
 def _run(arguments: argparse.Namespace) -> int:

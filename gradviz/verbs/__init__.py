@@ -19,6 +19,7 @@ class Verb:
     """One verb: what it is called, how it is used, and the function that does it.
 
     ``run`` returns the exit status: 0 fine, 1 findings. Trouble is raised as a `GradvizError`.
+    Of a verb that ``runs_scripts``, what stands after ``--`` is given as ``rest``.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Verb:
     examples: tuple[str, ...]
     arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], int]
+    runs_scripts: bool = False
 
 
 def all_verbs() -> list[Verb]:

@@ -23,8 +23,11 @@ BINARY = {".png", ".pdf"}
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("target", metavar="SCRIPT:NAME", help="a Python script and the name of the object to draw")
-    parser.add_argument("argv", nargs="*", metavar="ARG", help="arguments of the script, after --")
+    parser.add_argument(
+        "target",
+        metavar="SCRIPT:NAME",
+        help="a Python script and the name of the object to draw; after -- its arguments",
+    )
     parser.add_argument("-o", "--out", metavar="FILE", help="the picture; its suffix is the format; - is stdout")
     parser.add_argument("--format", metavar="FORMAT", help=f"for stdout: {' '.join(s[1:] for s in SUFFIX)}")
     parser.add_argument("--show", metavar="A,B", help=f"what is in the picture: {','.join(SHOW)}")
@@ -43,7 +46,7 @@ def run(given: Namespace) -> int:
     """Draw."""
     script, name = split_target(given.target)
     suffix = _suffix(given)
-    variables = run_script(script, given.argv)
+    variables = run_script(script, given.rest)
     picture = draw(_drawable(find(variables, name)), params=_names(variables), **_options(given))
     _deliver(picture, suffix, given.out)
     return 0
@@ -107,4 +110,5 @@ VERB = Verb(
     ),
     arguments=arguments,
     run=run,
+    runs_scripts=True,
 )
