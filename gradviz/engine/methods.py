@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import GradvizTypeError
@@ -11,10 +12,15 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
-def _call(function: str, *args: Any, **kwargs: Any) -> Any:
+@cache
+def _function(name: str) -> Any:
     from . import functions
 
-    return getattr(functions, function)(*args, **kwargs)
+    return getattr(functions, name)
+
+
+def _call(name: str, *args: Any, **kwargs: Any) -> Any:
+    return _function(name)(*args, **kwargs)
 
 
 class Methods:

@@ -163,16 +163,18 @@ def recording_function(op: Op) -> Callable[..., Any]:
     if op.variadic:
         return _variadic_function(op)
     count = len(op.vjps)
-    names = list(inspect.signature(op.forward).parameters)
-    operand_names, attr_names = names[:count], names[count:]
-    if op.elementwise and count == 1 and not attr_names:
+    parameters = _parameters(op.forward, count)
+    if op.elementwise and count == 1 and not parameters.attrs:
         return _unary_function(op)
 
     @functools.wraps(op.forward)
     def function(*args: Any, **kwargs: Any) -> Tensor:
-        if len(args) == count and not kwargs:
-            return apply(op, args, None)
-        operands, attrs = _bind(op, operand_names, attr_names, args, kwargs)
+        if len(args) == count:
+            if not kwargs:
+                return apply(op, args, None)
+            if kwargs.keys() <= parameters.attrs:
+                return apply(op, args, _kept(op, parameters, kwargs))
+        operands, attrs = _bind(op, parameters, args, kwargs)
         return apply(op, operands, attrs)
 
     function.op = op  # type: ignore[attr-defined]
@@ -215,26 +217,42 @@ def _unary_function(op: Op) -> Callable[..., Any]:
 
 def _variadic_function(op: Op) -> Callable[..., Any]:
     """Return the public function of an op on a sequence of operands: ``stack([a, b], axis=0)``."""
-    _, *attributes = inspect.signature(op.forward).parameters.values()
-    names = [attribute.name for attribute in attributes]
+    parameters = _parameters(op.forward, 1)._replace(operands=())
 
     @functools.wraps(op.forward)
     def function(arrays: Iterable[Any], *args: Any, **kwargs: Any) -> Tensor:
-        _, attrs = _bind(op, [], names, args, kwargs)
+        _, attrs = _bind(op, parameters, args, kwargs)
         return apply(op, tuple(arrays), attrs)
 
-    first = inspect.Parameter("arrays", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    function.__signature__ = inspect.Signature([first, *(a.replace(kind=kind) for a in attributes)])  # type: ignore[attr-defined]
+    _, *attributes = inspect.signature(op.forward).parameters.values()
+    shown = [inspect.Parameter("arrays", kind), *(a.replace(kind=kind) for a in attributes)]
+    function.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     function.op = op  # type: ignore[attr-defined]
     return function
 
 
+class Parameters(NamedTuple):
+    """The parameters of an op's forward function."""
+
+    operands: tuple[str, ...]
+    attrs: frozenset[str]
+    defaults: dict[str, Any]  # of the attrs, in order
+
+
+def _parameters(forward: Callable[..., Any], count: int) -> Parameters:
+    """Read a signature whose first ``count`` parameters are operands."""
+    given = inspect.signature(forward).parameters
+    names = list(given)
+    attrs = {name: given[name].default for name in names[count:]}
+    return Parameters(tuple(names[:count]), frozenset(attrs), attrs)
+
+
 def _bind(
-    op: Op, operand_names: list[str], attr_names: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]
+    op: Op, parameters: Parameters, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any] | None]:
-    """Sort arguments into operands and metadata, as the signature of ``op.forward`` says."""
-    names = operand_names + attr_names
+    """Sort arguments into operands and metadata; a default that was written out is not kept."""
+    names = (*parameters.operands, *parameters.defaults)
     if len(args) > len(names):
         raise GradvizTypeError(f"{op.name} takes at most {len(names)} arguments, got {len(args)}")
     given = dict(zip(names, args, strict=False))
@@ -244,11 +262,16 @@ def _bind(
         if key in given:
             raise GradvizTypeError(f"{op.name} got two values for {key!r}")
         given[key] = value
-    missing = [n for n in operand_names if n not in given]
+    missing = [n for n in parameters.operands if n not in given]
     if missing:
         raise GradvizTypeError(f"{op.name} needs the argument {missing[0]!r}")
-    operands = tuple(given.pop(n) for n in operand_names)
-    return operands, {k: plain(v, op.name, k) for k, v in given.items()} or None
+    operands = tuple(given.pop(n) for n in parameters.operands)
+    return operands, _kept(op, parameters, given)
+
+
+def _kept(op: Op, parameters: Parameters, given: dict[str, Any]) -> dict[str, Any] | None:
+    defaults = parameters.defaults
+    return {k: plain(v, op.name, k) for k, v in given.items() if v is not defaults[k]} or None
 
 
 def apply(op: Op, operands: tuple[Any, ...], attrs: dict[str, Any] | None = None) -> Tensor:

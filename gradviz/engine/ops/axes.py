@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
+SMALL = 4096  # elements that are written in less time than a view of them is made
+
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """Return the axes meant by an int, several or None (all) as increasing numbers from 0."""
     if axis is None:
         return tuple(range(ndim))
+    if axis.__class__ is int and ndim:
+        return (axis % ndim,)
     several = axis if isinstance(axis, tuple | list) else (axis,)
     return tuple(sorted(operator.index(a) % ndim if ndim else 0 for a in several))
 
@@ -25,10 +29,20 @@ def count(x: Any, axis: Any) -> int:
 
 def spread(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     """Give the result of a reduction, or its gradient, back the reduced axes, without copying it yet."""
-    ndim = np.ndim(x)
-    if not ndim or keepdims or axis is None:
+    if g.__class__ is float or keepdims or axis is None:
         return g
-    return np.expand_dims(g, axes_of(axis, ndim))
+    shape = np.shape(x)
+    axes = axes_of(axis, len(shape))
+    return g.reshape(tuple(1 if a in axes else n for a, n in enumerate(shape))) if shape else g
+
+
+def stretched(g: Any, x: Any) -> Any:
+    """Return ``g`` broadcast to the shape of ``x``: a small array is filled, which is quicker, a large one is not."""
+    if x.__class__ is np.ndarray and x.size <= SMALL:
+        out = np.empty_like(x)
+        out[...] = g
+        return out
+    return g if x.__class__ is float else np.broadcast_to(g, np.shape(x))
 
 
 def lined(x: Any, axis: Any) -> Any:
