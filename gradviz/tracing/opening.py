@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import GradvizError, TraceError
 from ..graphs import Graph
-from .layout import COUNT_AT, COUNT_WIDTH, SUFFIXES, Column, npy_header, without_count
+from .layout import COUNT_AT, COUNT_END, SUFFIXES, Column, npy_header, without_count
 from .rows import INDEX_DTYPE, INDEX_HEADER_DESCR
 from .segments import Segment, mapped, ranges, read_text, split_header
 from .store import VERSION, unsealed
@@ -142,12 +142,14 @@ def _indexed(folder: Path, notes: list[str]) -> np.ndarray:
     if header is None or without_count(header) != npy_header(INDEX_HEADER_DESCR):
         notes.append("index.npy: the header is damaged")
         return nothing
-    digits = header[COUNT_AT : COUNT_AT + COUNT_WIDTH].strip()
+    digits = header[COUNT_AT:COUNT_END].strip()
     count = min(int(digits) if digits.isdigit() else 0, (len(data) - len(header)) // INDEX_DTYPE.itemsize)
-    entries = np.frombuffer(data, INDEX_DTYPE, count, len(header)).copy()
+    data_rows = np.frombuffer(data, np.uint8, count * INDEX_DTYPE.itemsize, len(header))
+    raw = data_rows.reshape(count, INDEX_DTYPE.itemsize).copy()
+    entries = raw.view(INDEX_DTYPE)[:, 0]
     stored = entries["checksum"].copy()
     entries["checksum"] = 0
-    sums = np.array([zlib.crc32(entry) for entry in entries.view("V32").tolist()], np.uint32)
+    sums = np.array([zlib.adler32(entry.data) for entry in raw], np.uint32)
     if (sums != stored).any():
         notes.append(f"index.npy: entries {ranges(np.flatnonzero(sums != stored))} are damaged")
     entries = entries[sums == stored]

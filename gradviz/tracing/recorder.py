@@ -23,6 +23,7 @@ from .rows import (
     INDEX_DTYPE,
     INDEX_HEADER_DESCR,
     IndexRows,
+    Look,
     Rows,
     columns_of,
     leaf_columns,
@@ -113,9 +114,9 @@ class Trace:
         self._rows: dict[int | None, Rows] = {}  # by signature: the layout used last
         self._segments: dict[tuple[int | None, tuple[Column, ...]], Rows] = {}
         self._index: IndexRows | None = None
-        self._numbers: Callable[[Any], tuple[Any, Any]] = attrgetter("data", "grad")
+        self._look: Look = attrgetter("data", "grad")
         self._signature: Callable[[Any], int | None] = self._first_signature
-        self._next_step = self._next_segment = self._written = 0
+        self._next_step = self._next_segment = 0
         self._state = "open"
         _open_traces.add(self)
 
@@ -134,31 +135,26 @@ class Trace:
             if value.__class__ is not float:
                 value = scalar_loss(loss)
             params = self._found(loss, key) if self._given is None else self._given
-            numbers: list[Any] = []
-            for tensor in params.values():
-                numbers += self._numbers(tensor)
             rows = self._rows.get(key)
-            if rows is None or rows.names != tuple(params) or not rows.write(number, value, numbers):
-                rows = self._write_first(key, tuple(params), number, loss, numbers=numbers)
+            if rows is None or not rows.write_from(number, value, params, self._look):
+                rows = self._write_first(key, number, loss, params)
             if self._index is not None:
                 self._index.write(number, rows.number, rows.file.count - 1)
             self._next_step = number + 1
-            self._written += 1
 
-    def _write_first(
-        self, key: int | None, names: tuple[str, ...], step: int, loss: Any, *, numbers: list[Any]
-    ) -> Rows:
+    def _write_first(self, key: int | None, step: int, loss: Any, params: Mapping[str, Any]) -> Rows:
         """Write a row whose layout differs from the last one of this structure."""
-        value = scalar_loss(loss)
         self._refuse_if_closed()
+        names = tuple(params)
+        numbers = [number for name in names for number in self._look(params[name])]
         labels = [name for name in names for _ in (0, 1)]
-        numbers = [normal(label, number) for label, number in zip(labels, numbers, strict=True)]
+        numbers = [normal(label, number, norms=self._norms) for label, number in zip(labels, numbers, strict=True)]
         columns = columns_of(names, numbers, norms=self._norms)
         rows = self._segments.get((key, columns))
         if rows is None:
             rows = self._new_segment(names, columns, step, loss)
             self._segments[key, columns] = rows
-        rows.write(step, value, numbers)
+        rows.write(step, scalar_loss(loss), numbers)
         self._rows[key] = rows
         return rows
 
@@ -226,7 +222,7 @@ class Trace:
 
         self._signature = own.signature
         if self._given is None or all(_has_graph(tensor) for tensor in self._given.values()):
-            self._numbers = own.numbers
+            self._look = own.numbers
         return own.signature(loss)
 
     def _found(self, loss: Any, key: int | None) -> Mapping[str, Any]:
@@ -280,10 +276,10 @@ class Trace:
         self.close()
 
     def __len__(self) -> int:
-        return self._written
+        return sum(rows.file.count for rows in self._segments.values())
 
     def __repr__(self) -> str:
-        return f"Trace({str(self.path)!r}, {self._written} steps, {self._state})"
+        return f"Trace({str(self.path)!r}, {len(self)} steps, {self._state})"
 
 
 def _silent(loss: Any, *, step: int | None = None) -> None:
@@ -350,7 +346,7 @@ def _surroundings() -> dict[str, Any]:
         own_version = "unknown"
     return {
         "byteorder": sys.byteorder,
-        "checksum": "crc32",
+        "checksums": {"rows": "adler32", "digests": "crc32", "json": "crc32"},
         "versions": {"gradviz": own_version, "numpy": np.__version__, "python": platform.python_version()},
         "machine": platform.machine(),
         "system": platform.system(),

@@ -6,9 +6,9 @@ import math
 import struct
 import sys
 import time
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from zlib import adler32
 
 import numpy as np
 
@@ -32,6 +32,7 @@ __all__ = [
 FLOATS = frozenset((float, np.float64))
 EXACT_INT = 2**53  # larger integers are not all floats
 
+Look = Callable[[Any], tuple[Any, Any]]  # value and gradient of one parameter
 Numbers = Sequence[Any]  # value and gradient of the first parameter, of the second, ...
 
 
@@ -49,6 +50,15 @@ class Rows:
         self._arrays = [(position[c], bit.get(c, 0), np.dtype(c.dtype), c.shape) for c in self.layout.arrays]
         self._shifts = range(0, 32 * self.layout.flag_words, 32)
         self._no_digests = [0] * self.layout.digest_words
+
+    def write_from(self, step: int, loss: float, params: Mapping[str, Any], look: Look) -> bool:
+        """Write one row; False, and nothing is written, if the parameters do not fit the layout."""
+        if self.names != tuple(params):
+            return False
+        numbers: list[Any] = []
+        for tensor in params.values():
+            numbers += look(tensor)
+        return self.write(step, loss, numbers)
 
     def write(self, step: int, loss: float, numbers: Numbers) -> bool:
         """Write one row; False, and nothing is written, if the numbers do not fit the layout."""
@@ -87,11 +97,11 @@ class Rows:
         head = layout.head.pack(*start, 0, loss, *scalars, *digests)
         parts: list[Any] = [head, *(array for array in arrays), layout.padding]
         if layout.is_large:
-            parts[0] = _with_checksum(head, layout, zlib.crc32(head, layout.seed))
+            parts[0] = _with_checksum(head, layout, adler32(head, layout.seed))
             self.file.append_parts(parts)
         else:
             row = b"".join(parts)
-            self.file.append(_with_checksum(row, layout, zlib.crc32(row, layout.seed)))
+            self.file.append(_with_checksum(row, layout, adler32(row, layout.seed)))
 
 
 class ScalarRows(Rows):
@@ -99,19 +109,32 @@ class ScalarRows(Rows):
 
     def __init__(self, number: int, names: tuple[str, ...], columns: Sequence[Column], file: RowFile) -> None:
         super().__init__(number, names, columns, file)
-        self._seed = self.layout.seed
-        self._pack = struct.Struct(f"{self.layout.head.format} {len(self.layout.padding)}x").pack
-        every = (1 << len(self.layout.flag_bit)) - 1
-        self._flags = [every >> shift & 0xFFFFFFFF for shift in self._shifts]
+        self.write_from = self._fast_writer()  # type: ignore[assignment, method-assign]
 
-    def write(self, step: int, loss: float, numbers: Numbers) -> bool:
-        """Write one row; False, and nothing is written, if the numbers do not fit the layout."""
-        if len(numbers) != len(self._scalars) or not FLOATS.issuperset(map(type, numbers)):
-            return super().write(step, loss, numbers)
-        now = time.time()
-        row = self._pack(step, now, *self._flags, 0, loss, *numbers)
-        self.file.append(self._pack(step, now, *self._flags, zlib.crc32(row, self._seed), loss, *numbers))
-        return True
+    def _fast_writer(self) -> Callable[[int, float, Mapping[str, Any], Look], bool]:
+        """Return ``write_from`` with everything that never changes looked up once."""
+        names, seed, append, now = self.names, self.layout.seed, self.file.append, time.time
+        pack = struct.Struct(f"{self.layout.head.format} {len(self.layout.padding)}x").pack
+        every = (1 << len(self.layout.flag_bit)) - 1
+        flags = [every >> shift & 0xFFFFFFFF for shift in self._shifts]
+        checksum = 2 + len(flags)
+        slowly = super().write_from
+
+        def write_from(step: int, loss: float, params: Mapping[str, Any], look: Look) -> bool:
+            numbers: list[Any] = []
+            try:
+                for name in names:
+                    numbers += look(params[name])
+            except KeyError:
+                return False
+            if len(params) != len(names) or not FLOATS.issuperset(map(type, numbers)):
+                return slowly(step, loss, params, look)
+            row = [step, now(), *flags, 0, loss, *numbers]
+            row[checksum] = adler32(pack(*row), seed)
+            append(pack(*row))
+            return True
+
+        return write_from
 
 
 class NormRows(Rows):
@@ -139,7 +162,7 @@ class IndexRows:
 
     def write(self, step: int, segment: int, row: int) -> None:
         """Add one entry."""
-        checksum = zlib.crc32(INDEX.pack(step, segment, row, 0))
+        checksum = adler32(INDEX.pack(step, segment, row, 0))
         self.file.append(INDEX.pack(step, segment, row, checksum))
 
 
@@ -196,8 +219,8 @@ def _expected_grad(value: float | np.ndarray) -> float | np.ndarray:
     return value if value.dtype.kind in "fc" else value.astype(float)
 
 
-def normal(name: str, number: Any) -> float | np.ndarray | None:
-    """Return a float, a plain array or None for what a parameter holds.
+def normal(name: str, number: Any, *, norms: bool = False) -> float | np.ndarray | None:
+    """Return a float, a plain array or None for what a parameter holds; with ``norms``, of every scalar a float.
 
     >>> normal("w", 2), normal("w", np.float32(0.5)), normal("w", None)
     (2.0, array(0.5, dtype=float32), None)
@@ -208,14 +231,15 @@ def normal(name: str, number: Any) -> float | np.ndarray | None:
     if array.dtype.kind not in "biufc":
         raise GradvizTypeError(f"parameter {name!r} holds {type(number).__name__} {str(number)[:80]!r}: no number")
     is_exact = type(number) is int and abs(number) <= EXACT_INT
-    return float(array) if array.shape == () and (is_exact or array.dtype.str == FLOAT) else array
+    is_float = is_exact or array.dtype.str == FLOAT or (norms and array.dtype.kind in "biuf")
+    return float(array) if array.shape == () and is_float else array
 
 
 def norm(array: np.ndarray) -> float:
     """Return the Euclidean norm, in float64, without overflow on the way.
 
-    >>> norm(np.array([3e200, 4e200]))
-    5e+200
+    >>> norm(np.array([3e200, 0.0]))
+    3e+200
     """
     flat = np.abs(array.reshape(-1)).astype(float, copy=False)
     with np.errstate(over="ignore", under="ignore"):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GradvizValueError, TraceError
-from .layout import BLOCK, COUNT_AT, COUNT_WIDTH, HEADER_LIMIT, Column, Layout, digest, without_count
+from .layout import BLOCK, COUNT_AT, COUNT_END, HEADER_LIMIT, Column, Layout, digest, without_count
 
 __all__ = ["Segment", "mapped", "ranges", "read_text", "split_header"]
 
@@ -56,7 +56,7 @@ class Segment:
     def _counted(self, header: bytes | None) -> int:
         """Return the number of rows: what the header says, corrected by what the file holds."""
         room = max(0, (len(self._data) - self._start) // self.layout.itemsize)
-        digits = bytes(self._data[COUNT_AT : COUNT_AT + COUNT_WIDTH]).strip()
+        digits = bytes(self._data[COUNT_AT:COUNT_END]).strip()
         counted = int(digits) if header is not None and digits.isdigit() else 0
         if counted > room:
             self._note(f"the header counts {counted} rows, the file holds {room}")
@@ -79,7 +79,7 @@ class Segment:
             stored = heads[:, at : at + 4].copy().view(np.uint32)[:, 0]
             heads[:, at : at + 4] = 0
             rows = heads.view(f"V{length}")[:, 0].tolist()
-            sums = np.fromiter(map(zlib.crc32, rows, repeat(self.layout.seed)), np.uint32, len(rows))
+            sums = np.fromiter(map(zlib.adler32, rows, repeat(self.layout.seed)), np.uint32, len(rows))
             result[first - start : last - start] = sums == stored
         return result
 

@@ -33,7 +33,7 @@ from typing import Any
 
 from ..errors import GradvizValueError, TraceBusyError, TraceError
 from ..files import write_atomically
-from .layout import COUNT_AT, COUNT_WIDTH
+from .layout import COUNT_AT, COUNT_END
 
 if sys.platform == "win32":
     import msvcrt
@@ -83,7 +83,7 @@ class RowFile:
         self.path = path
         self._pool = pool or FilePool()
         self.count = 0
-        self._start = self._end = len(header)
+        self._start = len(header)
         self._itemsize = itemsize
         self._is_large = is_large
         self._map: mmap.mmap | None = None
@@ -94,11 +94,17 @@ class RowFile:
 
     def append(self, row: bytes) -> None:
         """Store one small row, then count it."""
-        end = self._end + len(row)
+        rows = self.count
+        size = self._itemsize
+        start = self._start + rows * size
+        end = start + size
         if end > self._room:
             self._grow(end)
-        self._map[self._end : end] = row  # type: ignore[index]
-        self._count(end)
+        rows += 1
+        store: Any = self._map
+        store[start:end] = row
+        store[COUNT_AT:COUNT_END] = b"%16d" % rows
+        self.count = rows
 
     def append_parts(self, parts: Sequence[Any]) -> None:
         """Append one large row, given as C-contiguous buffers, then count it."""
@@ -106,13 +112,14 @@ class RowFile:
             self._reopen()
         with trouble(f"cannot write row {self.count}", self.path, f"the {self.count} rows before it are intact"):
             _write_all(self._file.fileno(), parts, self._end)
-        self._count(self._end + self._itemsize)
+        store: Any = self._map
+        store[COUNT_AT:COUNT_END] = b"%16d" % (self.count + 1)
+        self.count += 1
 
-    def _count(self, end: int) -> None:
-        rows = self.count + 1
-        self._map[COUNT_AT : COUNT_AT + COUNT_WIDTH] = b"%16d" % rows  # type: ignore[index]
-        self.count = rows
-        self._end = end
+    @property
+    def _end(self) -> int:
+        """Where the next row begins."""
+        return self._start + self.count * self._itemsize
 
     def _grow(self, end: int) -> None:
         """Claim more room on the disk and map it."""

@@ -1,0 +1,402 @@
+"""Reading runs: what was written, bit for bit, or a note that says what is damaged."""
+
+import csv
+import json
+import os
+import random
+import struct
+
+import numpy as np
+import pytest
+
+from gradviz.errors import GradvizError, GradvizTypeError, GradvizValueError, TraceError, UnknownNameError
+from gradviz.plain import same_bits
+from gradviz.tracing.reading import open_run
+from gradviz.tracing.recorder import trace
+from gradviz.tracing.segments import ranges
+
+
+class Param:
+    def __init__(self, data, grad=None):
+        self.data = data
+        self.grad = grad
+
+
+def write_line(path, steps=20, **options):
+    """Write a run of a fitted line, and return what was recorded."""
+    w, b = Param(0.0), Param(1.0)
+    history = []
+    with trace(path, params={"w": w, "b": b}, **options) as t:
+        for i in range(steps):
+            w.grad, b.grad = 0.1 * i, -0.2 * i
+            t.step(1.0 / (i + 1))
+            history.append((1.0 / (i + 1), w.data, w.grad, b.data, b.grad))
+            w.data -= w.grad
+            b.data -= b.grad
+    return np.array(history)
+
+
+def write_matrix(path, steps=6, rows=40):
+    """Write a run whose rows are larger than a block."""
+    rng = np.random.default_rng(0)
+    W = Param(None)
+    values, grads = [], []
+    with trace(path, params={"W": W}) as t:
+        for i in range(steps):
+            W.data, W.grad = rng.standard_normal((rows, 30)), rng.standard_normal((rows, 30)).astype("f4")
+            t.step(float(i))
+            values.append(W.data)
+            grads.append(W.grad)
+    return np.array(values), np.array(grads)
+
+
+def test_a_run_reads_back(tmp_path):
+    history = write_line(tmp_path / "run", meta={"lr": 0.5, "note": "naïve"})
+    run = open_run(tmp_path / "run")
+    assert len(run) == 20
+    assert run.names == ("w", "b")
+    assert run.meta == {"lr": 0.5, "note": "naïve"}
+    assert run.damage == []
+    assert np.array_equal(run.steps, np.arange(20))
+    assert (np.diff(run.times) >= 0).all()
+    recorded = [run.loss, run["w"].value, run["w"].grad, run["b"].value, run["b"].grad]
+    assert np.array_equal(np.array(recorded).T, history)
+    assert not np.ma.isMaskedArray(run["w"].grad)
+    assert repr(run).startswith(f"Run({str(tmp_path / 'run')!r}, 20 steps, loss 1 to 0.05")
+    assert repr(run["w"]) == "History('w', 20 steps)"
+
+
+def test_large_rows_read_back(tmp_path):
+    values, grads = write_matrix(tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    assert np.array_equal(run["W"].value, values)
+    assert np.array_equal(run["W"].grad, grads)
+    assert run["W"].grad.dtype == np.float32
+    assert run.damage == []
+    plain = np.load(tmp_path / "run" / "seg-0000.npy", mmap_mode="r")
+    assert np.array_equal(plain["W"], values)
+    assert np.array_equal(plain["W.grad"], grads)
+    assert np.allclose(run["W"].norm, np.linalg.norm(values, axis=(1, 2)))
+
+
+ODD_NUMBERS = [
+    struct.unpack("<d", bytes.fromhex(text))[0]
+    for text in ("010000000000f87f", "efbeaddeadbef8ff", "0000000000000080", "0100000000000000", "000000000000f07f")
+]
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (600,)])
+def test_odd_numbers_survive_to_the_bit(tmp_path, shape):
+    w = Param(0.0, 0.0)
+    with trace(tmp_path / "run", params={"w": w}) as t:
+        for number in ODD_NUMBERS:
+            w.data = w.grad = np.full(shape, number) if shape else number
+            t.step(number)
+    run = open_run(tmp_path / "run")
+    expected = np.array([np.full(shape, number) for number in ODD_NUMBERS])
+    assert same_bits(run["w"].value, expected)
+    assert same_bits(run["w"].grad, expected)
+    assert run.loss.tobytes() == np.array(ODD_NUMBERS).tobytes()
+    assert run.damage == []
+
+
+def test_steps_are_found_by_their_number(tmp_path):
+    with trace(tmp_path / "run", params={}) as t:
+        for step in (10, 20, 30):
+            t.step(float(step), step=step)
+        t.step(31.0)
+    run = open_run(tmp_path / "run")
+    assert run.steps.tolist() == [10, 20, 30, 31]
+    assert run.frame(20).value("loss") == 20.0
+    assert run.frame(20).step == 20
+    assert run.frame(-1).step == 31
+    assert run.frame(-4).step == 10
+    for wrong in (0, 32, -5):
+        with pytest.raises(UnknownNameError, match=r"4 steps, from 10 to 31"):
+            run.frame(wrong)
+
+
+def test_a_part_of_a_run_is_a_run(tmp_path):
+    history = write_line(tmp_path / "run")
+    part = open_run(tmp_path / "run")[5:15:2]
+    assert part.steps.tolist() == [5, 7, 9, 11, 13]
+    assert np.array_equal(part["w"].value, history[5:15:2, 1])
+    assert part[-1:].frame(13).value("w") == history[13, 1]
+    assert len(part[3:3]) == 0
+    assert part[3:3].loss.shape == (0,)
+
+
+def test_unknown_names_suggest_close_ones(tmp_path):
+    write_line(tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    with pytest.raises(UnknownNameError, match="'weight'"):
+        run["weight"]
+    with pytest.raises(UnknownNameError, match="did you mean b"):
+        run["bb"]
+    with pytest.raises(GradvizTypeError, match=r"run.frame\(17\)"):
+        run[3]
+
+
+def test_no_gradient_is_not_zero(tmp_path):
+    w = Param(1.0, None)
+    W = Param(np.ones(2), None)
+    with trace(tmp_path / "run", params={"w": w, "W": W}) as t:
+        t.step(1.0)
+        w.grad, W.grad = 0.0, np.zeros(2)
+        t.step(1.0)
+        w.grad = float("nan")
+        t.step(1.0)
+    run = open_run(tmp_path / "run")
+    assert run["w"].grad.mask.tolist() == [True, False, False]
+    assert run["w"].grad[1] == 0.0
+    assert np.isnan(run["w"].grad.data[2])
+    assert run["W"].grad.mask.tolist() == [[True, True], [False, False], [False, False]]
+    assert run["W"].grad_norm.mask.tolist() == [True, False, False]
+    assert [row["w.grad"] for row in run.to_rows()[:2]] == [None, 0.0]
+    assert run.frame(0).grad("w") is None
+    assert run.frame(1).grad("w") == 0.0
+    assert len(list((tmp_path / "run").glob("seg-*"))) == 1
+
+
+def test_rows_are_dicts(tmp_path):
+    values, grads = write_matrix(tmp_path / "run", rows=2)
+    rows = open_run(tmp_path / "run").to_rows()
+    assert list(rows[3]) == ["step", "time", "loss", "W", "W.grad"]
+    assert rows[3]["step"] == 3
+    assert np.array_equal(rows[3]["W"], values[3])
+    assert np.array_equal(rows[3]["W.grad"], grads[3])
+
+
+def test_a_run_without_graphs_still_gives_frames(tmp_path):
+    history = write_line(tmp_path / "run")
+    frame = open_run(tmp_path / "run").frame(7)
+    assert [node.name for node in frame.graph.nodes] == ["w", "b", "loss"]
+    assert frame.value("loss") == history[7, 0]
+    assert frame.grad("w") == history[7, 2]
+    assert frame.meta["replay"] == "the loss had no graph, only numbers"
+    assert open_run(tmp_path / "run").graph is None
+    assert open_run(tmp_path / "run").graphs == ()
+
+
+def test_an_empty_run(tmp_path):
+    trace(tmp_path / "run", params={"w": Param(1.0)}).close()
+    run = open_run(tmp_path / "run")
+    assert len(run) == 0
+    assert repr(run).endswith("empty)")
+    assert run.loss.shape == run.steps.shape == run["w"].value.shape == (0,)
+    assert run.to_rows() == []
+    assert run.graph is None
+    assert run.damage == []
+    assert "w" in run.summary()
+    assert run.export(tmp_path / "x.csv").read_text() == "step,time,loss\n"
+    with pytest.raises(UnknownNameError, match="the run is empty"):
+        run.frame(0)
+
+
+def test_csv_reads_back_exactly(tmp_path):
+    a, W = Param(0.1, 1e-300), Param(np.array([[1.5, -0.0]]), None)
+    with trace(tmp_path / "run", params={'a,"b"': a, "W": W}) as t:
+        t.step(1 / 3)
+        W.grad = np.array([[1.0, 2.0]])
+        t.step(2 / 3)
+    path = open_run(tmp_path / "run").export(tmp_path / "x.csv")
+    first, second = csv.DictReader(path.read_text().splitlines())
+    names = ["step", "time", "loss", 'a,"b"', 'a,"b".grad', "W[0,0]", "W[0,1]", "W[0,0].grad", "W[0,1].grad"]
+    assert list(first) == names
+    assert [first[name] for name in names[2:]] == [repr(1 / 3), "0.1", "1e-300", "1.5", "-0.0", "", ""]
+    assert second["W[0,1].grad"] == "2.0"
+
+
+def test_exports_that_cannot_be(tmp_path):
+    write_line(tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    with pytest.raises(GradvizValueError, match=r"\.csv"):
+        run.export(tmp_path / "x.xlsx")
+    with pytest.raises(TraceError, match=r"cannot write x\.csv"):
+        run.export(tmp_path / "missing" / "x.csv")
+    assert not (tmp_path / "x.xlsx").exists()
+
+
+def test_the_summary_says_what_is_there(tmp_path):
+    write_line(tmp_path / "run", meta={"lr": 0.1})
+    text = open_run(tmp_path / "run").summary()
+    assert "steps     20 (0 to 19" in text
+    assert "loss      1 to 0.05, least 0.05 at step 19" in text
+    assert "lr = 0.1" in text
+    assert "w = -17.1, gradient 1.9" in text
+    with trace(tmp_path / "bad", params={}) as t:
+        for loss in (1.0, float("inf"), float("nan")):
+            t.step(loss)
+    assert "not finite in 2 steps, first in step 1" in open_run(tmp_path / "bad").summary()
+
+
+def test_what_is_no_run(tmp_path):
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(TraceError, match="there is no run in"):
+            open_run(path)
+    write_line(tmp_path / "run")
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    from gradviz.tracing.store import sealed
+
+    del info["checksum"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(sealed(info | {"version": 2})))
+    with pytest.raises(TraceError, match="has format 2"):
+        open_run(tmp_path / "run")
+
+
+# -- damage ------------------------------------------------------------------------------------
+
+
+def recorded_rows(path):
+    """Return everything a run says, by step."""
+    return {row["step"]: row for row in open_run(path)}
+
+
+def check_damaged(path, truth, what):
+    """A damaged run gives true rows and says what is wrong, or is refused with an error of ours."""
+    try:
+        run = open_run(path)
+        rows = {row["step"]: row for row in run}
+        damage = run.damage
+    except GradvizError:
+        return
+    for step, row in rows.items():
+        for key, number in row.items():
+            assert number is None or same_bits(np.asarray(truth[step][key]), np.asarray(number)), what
+    lost = [step for step in truth if step not in rows or any(value is None for value in rows[step].values())]
+    assert damage or not lost, what
+
+
+@pytest.mark.parametrize("write", [write_line, write_matrix])
+def test_no_flipped_bit_gives_a_wrong_number(tmp_path, write):
+    write(tmp_path / "run")
+    truth = recorded_rows(tmp_path / "run")
+    random_ = random.Random(0)
+    files = sorted(path for path in (tmp_path / "run").iterdir() if path.name != "writer.lock")
+    assert [path.name for path in files] == ["graphs.jsonl", "run.json", "seg-0000.npy"]
+    for path in files:
+        whole = path.read_bytes()
+        header = range(min(len(whole), 320))
+        for position in [*header, *random_.sample(range(len(whole)), 60)]:
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << random_.randrange(8)
+            path.write_bytes(damaged)
+            check_damaged(tmp_path / "run", truth, (path.name, position))
+        path.write_bytes(whole)
+    check_damaged(tmp_path / "run", truth, "whole")
+
+
+def test_a_damaged_row_is_skipped_and_named(tmp_path):
+    history = write_line(tmp_path / "run")
+    path = tmp_path / "run" / "seg-0000.npy"
+    data = bytearray(path.read_bytes())
+    for row in (3, 7, 8):
+        data[len(data) - 64 * (20 - row) + 40] ^= 1
+    path.write_bytes(data)
+    run = open_run(tmp_path / "run")
+    assert run.damage == ["seg-0000.npy: rows 3, 7-8 do not match their checksums and are skipped"]
+    assert len(run) == 17
+    assert np.array_equal(run["w"].value, np.delete(history[:, 1], [3, 7, 8]))
+    assert run.frame(9).value("w") == history[9, 1]
+    with pytest.raises(UnknownNameError, match="there is no step 3"):
+        run.frame(3)
+
+
+def test_a_damaged_array_is_masked_and_named(tmp_path):
+    values, grads = write_matrix(tmp_path / "run")
+    path = tmp_path / "run" / "seg-0000.npy"
+    data = bytearray(path.read_bytes())
+    start = data.index(values[2].tobytes())
+    data[start + 777] ^= 64
+    path.write_bytes(data)
+    run = open_run(tmp_path / "run")
+    assert len(run) == 6
+    value = run["W"].value
+    assert value.mask.any(axis=(1, 2)).tolist() == [i == 2 for i in range(6)]
+    assert np.array_equal(value[3], values[3])
+    assert np.array_equal(run["W"].grad, grads)
+    assert run.damage == ["seg-0000.npy: value of 'W' in row 2 does not match its checksum"]
+    assert run.frame(2).value("W") is None
+    assert np.array_equal(run.frame(2).grad("W"), grads[2])
+    assert open_run(tmp_path / "run").damage == run.damage
+
+
+@pytest.mark.parametrize("write", [write_line, write_matrix])
+def test_cut_anywhere(tmp_path, write):
+    write(tmp_path / "run")
+    truth = recorded_rows(tmp_path / "run")
+    for name in ("seg-0000.npy", "graphs.jsonl", "run.json"):
+        path = tmp_path / "run" / name
+        whole = path.read_bytes()
+        for length in range(0, len(whole), max(1, len(whole) // 150)):
+            path.write_bytes(whole[:length])
+            check_damaged(tmp_path / "run", truth, (name, length))
+        path.write_bytes(whole)
+
+
+def test_a_cut_file_keeps_its_front(tmp_path):
+    history = write_line(tmp_path / "run")
+    path = tmp_path / "run" / "seg-0000.npy"
+    path.write_bytes(path.read_bytes()[: -64 * 5 - 1])
+    run = open_run(tmp_path / "run")
+    assert np.array_equal(run.loss, history[:14, 0])
+    assert run.damage == ["seg-0000.npy: the header counts 20 rows, the file holds 14"]
+
+
+def test_a_destroyed_header_is_made_up_for(tmp_path):
+    history = write_line(tmp_path / "run")
+    path = tmp_path / "run" / "seg-0000.npy"
+    whole = path.read_bytes()
+    path.write_bytes(bytes(200) + whole[200:])
+    run = open_run(tmp_path / "run")
+    assert np.array_equal(run["b"].grad, history[:, 4])
+    assert len(run.damage) == 2
+    path.write_bytes(whole)
+    (tmp_path / "run" / "graphs.jsonl").unlink()
+    assert np.array_equal(open_run(tmp_path / "run")["b"].grad, history[:, 4])
+
+
+def test_absurd_headers_are_refused_before_anything_is_allocated(tmp_path):
+    write_line(tmp_path / "run")
+    path = tmp_path / "run" / "seg-0000.npy"
+    whole = path.read_bytes()
+    (tmp_path / "run" / "graphs.jsonl").unlink()
+    for header in (
+        b"\x93NUMPY\x03\x00" + struct.pack("<I", 2**31),
+        b"\x93NUMPY\x01\x00" + struct.pack("<H", 60000) + b"[" * 60000,
+        b"\x93NUMPY\x01\x00" + struct.pack("<H", 9000) + b"(" * 9000,
+        b"\x93NUMPY\x01\x00\xb6\x00" + b"{'shape': (9,), 'fortran_order': False, 'descr': [('w', '|O')]}".ljust(182),
+        b"\x93NUMPY\x01\x00\xb6\x00" + b"{'descr': [('w', '<f8', (99999999999,))]}".ljust(182),
+        b"\x93NUMPY\x09\x00",
+        b"",
+    ):
+        path.write_bytes(header)
+        with pytest.raises(TraceError, match="can be read"):
+            open_run(tmp_path / "run")
+    path.write_bytes(whole[:32] + b"9999999999999999" + whole[48:])
+    run = open_run(tmp_path / "run")
+    assert len(run) == 20
+    assert run.damage == ["seg-0000.npy: the header counts 9999999999999999 rows, the file holds 20"]
+
+
+def test_files_that_are_none(tmp_path):
+    write_line(tmp_path / "run")
+    path = tmp_path / "run" / "seg-0000.npy"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(TraceError, match="can be read"):
+        open_run(tmp_path / "run")
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(TraceError, match="can be read"):
+        open_run(tmp_path / "run")
+    path.unlink()
+    (tmp_path / "run" / "graphs.jsonl").unlink()
+    (tmp_path / "run" / "graphs.jsonl").symlink_to("/etc/passwd")
+    with pytest.raises(TraceError, match=r"cannot open graphs\.jsonl"):
+        open_run(tmp_path / "run")
+
+
+def test_ranges():
+    assert ranges(np.array([], int)) == ""
+    assert ranges(np.arange(0, 60, 2)).endswith("18, ... (30 in all)")
