@@ -15,7 +15,7 @@ import numpy as np
 
 from ..engine.cotangents import cotangent
 from ..engine.registry import OPS, apply
-from ..engine.sites import OFFSET_MASK, Place, assigned_name, place
+from ..engine.sites import OFFSET_MASK, Place, assigned_name
 from ..engine.tensor import CONST, Exposed, Leaf, Tensor, constant_of, site, value_of
 from ..errors import GradvizTypeError, GraphError
 from ..graphs import Frame, Graph, Node, Number, Source
@@ -317,17 +317,25 @@ def signature(root: Any) -> int | None:
     if not isinstance(root, Tensor):
         return None
     found = [root]
-    seen = {id(root)}
+    positions = {id(root): 0}
     trail: list[Any] = []
     for node in found:
+        op, value = node._op, node._data
+        if value.__class__ is not float:
+            trail.append(value_of(node).shape)
+        if op.__class__ is Leaf:
+            trail.append(op.name)  # assigned or not
+            continue
+        trail.append(op)
+        trail.append(node._key & OFFSET_MASK)
         a = node._a
-        trail += (node._op, node._key & OFFSET_MASK)
-        if node._data.__class__ is np.ndarray:
-            trail.append(node._data.shape)
         for x in a if a.__class__ is tuple else (a, node._b):
-            if isinstance(x, Tensor) and id(x) not in seen:
-                seen.add(id(x))
-                found.append(x)
+            if isinstance(x, Tensor):
+                known = positions.setdefault(id(x), len(found))
+                if known == len(found):
+                    found.append(x)
+                else:
+                    trail.append(known)
     return hash(tuple(trail))
 
 
