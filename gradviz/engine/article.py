@@ -48,7 +48,7 @@ class TensorValue(Tensor):
     __slots__ = ()
 
     def __init__(self, num: Any, ops: str | None = None, left: Any = None, right: Any = None) -> None:
-        super().__init__(num)
+        super().__init__(_floating(num))
         if ops is not None:
             _made_of(self, ops, [x for x in (left, right) if x is not None])
         if type(self) is TensorValue:
@@ -159,6 +159,12 @@ class _Whole(TensorValue):
 _Value.__name__ = _Whole.__name__ = "TensorValue"
 _Value.__qualname__ = _Whole.__qualname__ = "TensorValue"
 TensorValue._makes = _Value
+
+
+def _floating(num: Any) -> Any:
+    """Return whole numbers of NumPy as floats, for which a gradient exists."""
+    whole = isinstance(num, np.generic | np.ndarray) and num.dtype.kind in "iub"
+    return np.asarray(num, np.float64) if whole else num
 
 
 def _whole(value: Any, t: Tensor) -> bool:
