@@ -134,7 +134,8 @@ def sigmoid(x: Any) -> Any:
 )  # fmt: skip
 def softplus(x: Any, beta: float = 1.0) -> Any:
     """Return ``log(1 + exp(beta * x)) / beta``, a smooth ``relu``, without overflow."""
-    return np.logaddexp(0.0, np.multiply(x, beta)) / beta
+    z = np.multiply(x, beta)
+    return (np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))) / beta
 
 
 def _silu_slope(g: Any, y: Any, x: Any) -> Any:

@@ -222,15 +222,14 @@ def _classes(loss: str, scores: Any, labels: Any, axis: int) -> np.ndarray:
             where=where(),
             hint=f"give class numbers of shape {expected}",
         )
-    whole = labels.astype(np.int64)
-    wrong = (whole != labels) | (whole < 0) | (whole >= classes)
+    wrong = np.logical_not((labels >= 0) & (labels < classes) & (labels == np.floor(labels)))
     if np.any(wrong):
         raise GradvizValueError(
             f"{loss}: label {labels[wrong].ravel()[0]} among {classes} classes",
             where=where(),
             hint=f"labels are whole numbers from 0 to {classes - 1}",
         )
-    return np.expand_dims(whole, axis)
+    return np.expand_dims(labels.astype(np.int64), axis)
 
 
 def _one_hot(index: np.ndarray, like: Any, axis: int) -> np.ndarray:
