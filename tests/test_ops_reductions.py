@@ -30,7 +30,7 @@ CALLS = [
     np.trapezoid,
     *(lambda x: np.trapezoid(x, dx=0.5, axis=1), lambda x: np.trapezoid(x, np.arange(4.0) ** 2)),
     *(lambda x: np.trapezoid(x, np.arange(24.0).reshape(2, 3, 4) ** 2, axis=1),),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("number", range(len(CALLS)))
