@@ -1,7 +1,87 @@
-"""See and debug a computation graph while it learns."""
+"""See and debug a computation graph while it learns.
 
-from .engine import Tensor, constant, gc_paused, no_grad, register_op, scope, tensor
-from .engine.functions import *
+Record a computation with `Tensor`, call ``backward()``, and look at it: `draw` makes the
+picture with values and gradients in it, `steps` takes it apart one step at a time, `trace` and
+`descend` keep every iteration of a gradient descent, and `open_run` opens them again.
+"""
+
+from . import errors
+from .debugger.events import Contribution, Step, Steps, steps
+from .engine import (
+    GradcheckReport,
+    Tensor,
+    TensorValue,
+    constant,
+    functions,
+    gc_paused,
+    grad,
+    gradcheck,
+    hessian,
+    jacobian,
+    nn,
+    no_grad,
+    numerical_grad,
+    optim,
+    register_op,
+    scope,
+    tensor,
+    value_and_grad,
+)
+from .engine.functions import *  # noqa: F403 - every op by its name, see functions.__all__
+from .errors import GradvizError
+from .graphs import Frame, Graph, GraphDiff, Node, Source
 from .sources import frame, graph
+from .tracing.descent import Descent, descend
+from .tracing.reading import Run, open_run
+from .tracing.recorder import Trace, trace
+from .views.dot import make_dot
+from .views.drawing import Drawing, draw
+from .views.networkx import from_networkx, to_networkx
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Contribution",
+    "Descent",
+    "Drawing",
+    "Frame",
+    "GradcheckReport",
+    "GradvizError",
+    "Graph",
+    "GraphDiff",
+    "Node",
+    "Run",
+    "Source",
+    "Step",
+    "Steps",
+    "Tensor",
+    "TensorValue",
+    "Trace",
+    "constant",
+    "descend",
+    "draw",
+    "errors",
+    "frame",
+    "from_networkx",
+    "gc_paused",
+    "grad",
+    "gradcheck",
+    "graph",
+    "hessian",
+    "jacobian",
+    "make_dot",
+    "nn",
+    "no_grad",
+    "numerical_grad",
+    "open_run",
+    "optim",
+    "register_op",
+    "scope",
+    "steps",
+    "tensor",
+    "to_networkx",
+    "trace",
+    "value_and_grad",
+]
+__all__ += functions.__all__
+__all__.sort()

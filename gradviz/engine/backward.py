@@ -23,19 +23,9 @@ from . import modes
 from .admit import admit
 from .cotangents import PENDING, alone, stale, total, unbroadcast
 from .forms import ADD, ADD_NUMBER, MUL, MUL_NUMBER
+from .leaves import Exposed, Leaf, settle_leaf
 from .sites import remember, where
-from .tensor import (
-    Constant,
-    Exposed,
-    Leaf,
-    Result,
-    Tensor,
-    constant_of,
-    operands,
-    settle_leaf,
-    site,
-    value_of,
-)
+from .tensor import Constant, Result, Tensor, constant_of, operands, site, value_of
 
 _key = attrgetter("_key")
 _set_grad: Any = Tensor.__dict__["_grad"].__set__
@@ -166,29 +156,29 @@ def _walk(order: list[Tensor]) -> None:
             node._grad = None
             continue
         op = node._op
-        if op is MUL_NUMBER:
-            a = node._a
-            c = g * node._b
-            had = a._grad
-            a._grad = c if had is pending else total(a, had, c)
-        elif op is ADD_NUMBER:
-            a = node._a
-            had = a._grad
-            a._grad = g if had is pending else total(a, had, g)
-        elif op is MUL:
+        if op is MUL:
             a, b = node._a, node._b
             c = g * b._data
             had = a._grad
-            a._grad = c if had is pending else total(a, had, c)
+            a._grad = c if had is pending else had + c if had.__class__ is float else total(a, had, c)
             c = g * a._data
             had = b._grad
-            b._grad = c if had is pending else total(b, had, c)
+            b._grad = c if had is pending else had + c if had.__class__ is float else total(b, had, c)
         elif op is ADD:
             a, b = node._a, node._b
             had = a._grad
-            a._grad = g if had is pending else total(a, had, g)
+            a._grad = g if had is pending else had + g if had.__class__ is float else total(a, had, g)
             had = b._grad
-            b._grad = g if had is pending else total(b, had, g)
+            b._grad = g if had is pending else had + g if had.__class__ is float else total(b, had, g)
+        elif op is MUL_NUMBER:
+            a = node._a
+            c = g * node._b
+            had = a._grad
+            a._grad = c if had is pending else had + c if had.__class__ is float else total(a, had, c)
+        elif op is ADD_NUMBER:
+            a = node._a
+            had = a._grad
+            a._grad = g if had is pending else had + g if had.__class__ is float else total(a, had, g)
         elif op.__class__ is not Leaf:
             op.pull(node, g)
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import StaleValueError
+from .leaves import Exposed, Leaf, settle_leaf
 from .sites import place
-from .tensor import Constant, Exposed, Leaf, Result, Tensor, settle_leaf, site
+from .tensor import Constant, Result, Tensor, site
 
 PENDING: Any = type("Pending", (), {"__repr__": lambda self: "<no gradient yet>"})()
 

@@ -18,7 +18,7 @@ from ..errors import GradvizTypeError, GradvizValueError, suggestion
 from .modules import Module
 from .ops import activations as act
 from .ops.activations import dropout, layer_norm
-from .ops.elementwise import add, tanh
+from .ops.elementwise import add
 from .ops.linalg import matmul
 from .ops.losses import (
     bce_with_logits,
@@ -30,6 +30,7 @@ from .ops.losses import (
     mse,
     nll,
 )
+from .ops.transcendental import tanh
 from .sites import where
 from .tensor import Tensor
 

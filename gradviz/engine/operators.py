@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import forms, modes
+from .leaves import next_key
 from .ops.elementwise import absolute, add, divide, multiply, negative, positive, remainder, subtract
 from .ops.elementwise import power as pow_
 from .ops.indexing import getitem
@@ -24,7 +25,7 @@ from .ops.linalg import matmul
 from .ops.rounding import floor_divide
 from .registry import OPS, apply, finish
 from .sites import ENGINE
-from .tensor import Constant, Result, Tensor, next_key
+from .tensor import Constant, Result, Tensor
 
 # What every branch ends with: the operands, where it was made, and the open contexts.
 RECORD = """\

@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import GradvizTypeError, GradvizValueError, ShapeError
+from .leaves import Exposed, replace, settle_leaf
 from .sites import where
-from .tensor import Exposed, Tensor, replace, settle_leaf, value_of
+from .tensor import Tensor, value_of
 
 State = dict[str, Any]
 

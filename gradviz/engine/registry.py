@@ -28,9 +28,10 @@ from . import modes
 from .admit import admit, settle
 from .cotangents import pull
 from .forms import Form, unary_pull
+from .leaves import CONST, Exposed, next_key, settle_leaf
 from .metadata import plain, shortened
 from .sites import ENGINE, OFFSET_MASK, caller, variable_of, where
-from .tensor import CONST, Constant, Exposed, Result, Tensor, next_key, settle_leaf, value_of
+from .tensor import Constant, Result, Tensor, value_of
 
 Vjp = Callable[..., Any]
 
@@ -197,7 +198,7 @@ def _unary_function(op: Op) -> Callable[..., Any]:
             data = op.forward(value)
         else:
             return apply(op, (x,), None)
-        out = Result()
+        out: Tensor = Result()
         out._data = data
         out._op = form
         out._a = x
@@ -324,7 +325,7 @@ def _without_tensors(x: Any, op: Op) -> Any:
 
 
 def _constant(value: Any) -> Tensor:
-    out = Constant()
+    out: Tensor = Constant()
     out._data = value
     out._op = CONST
     out._a = out._b = out._grad = out._extra = out._code = None

@@ -15,8 +15,7 @@ instruction offset, so creation order is a comparison and the source line costs 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,35 +23,10 @@ import numpy as np
 from ..errors import GradvizTypeError, GradvizValueError, ShapeError
 from . import modes
 from .admit import Number, admit, differentiable
+from .leaves import CONST, INPUT, PARAM, Exposed, Leaf, assign, next_key
 from .methods import Methods
 from .modes import Extra
-from .sites import ENGINE, OFFSET_BITS, OFFSET_MASK, Place, caller, place, where
-
-next_key: Callable[[], int] = itertools.count(1 << OFFSET_BITS, 1 << OFFSET_BITS).__next__
-
-
-class Leaf:
-    """The op of a node that no op made: a parameter, an input or a constant."""
-
-    __slots__ = ("assigned", "name")
-
-    def __init__(self, name: str, *, assigned: bool = False) -> None:
-        self.name = name
-        self.assigned = assigned  # its value was replaced at least once
-
-
-PARAM, INPUT, CONST = Leaf("param"), Leaf("input"), Leaf("const")
-ASSIGNED = {leaf.name: Leaf(leaf.name, assigned=True) for leaf in (PARAM, INPUT, CONST)}
-
-
-class Exposed:
-    """An array that was handed out for writing: it is copied again before an op uses it."""
-
-    __slots__ = ("array", "before")
-
-    def __init__(self, array: np.ndarray, before: np.ndarray) -> None:
-        self.array = array
-        self.before = before
+from .sites import OFFSET_MASK, Place, caller, place, where
 
 
 class Tensor(Methods):
@@ -114,7 +88,7 @@ class Tensor(Methods):
             raise GradvizTypeError(
                 f"{self.label} is the result of {self.op}: only a leaf's data can be assigned", where=where()
             )
-        _assign(self, value)
+        assign(self, value)
 
     @property
     def grad(self) -> Any:
@@ -338,14 +312,14 @@ class Result(Tensor):
     """What an op made of tensors, one of which at least requires a gradient."""
 
     __slots__ = ()
-    __init__ = object.__init__  # type: ignore[assignment] # made by ops alone, one slot at a time
+    __init__ = object.__init__  # made by ops alone, one slot at a time
 
 
 class Constant(Tensor):
     """A tensor that requires no gradient: a leaf, or what an op made of such."""
 
     __slots__ = ()
-    __init__ = object.__init__  # type: ignore[assignment]
+    __init__ = object.__init__
 
 
 Result.__name__ = Constant.__name__ = "Tensor"
@@ -375,7 +349,7 @@ def constant(data: Any, *, name: str | None = None) -> Tensor:
 
 def constant_of(value: Any, extra: Extra | None = None) -> Tensor:
     """Make a constant leaf of a value the graph already owns."""
-    out = Constant()
+    out: Tensor = Constant()
     out._data = value
     _init_leaf(out, CONST, None)
     out._extra = extra
@@ -412,13 +386,13 @@ def site(t: Tensor) -> tuple[Any, int]:
 
 
 def operands(t: Tensor) -> tuple[Tensor, ...]:
-    """Return the operands as Tensors; a raw number is turned into a constant that stays."""
+    """Return the operands as Tensors; a number that stood in an expression becomes a constant."""
     op = t._op
     if op.__class__ is Leaf:
         return ()
     if t._a.__class__ is tuple:
-        t._a = tuple(_operand(x, t) for x in t._a)
-        return t._a
+        operands: tuple[Tensor, ...] = t._a
+        return operands
     if t._b is None:
         return (t._a,)
     pair = (_operand(t._a, t), _operand(t._b, t))
@@ -433,62 +407,6 @@ def _operand(value: Any, consumer: Tensor) -> Tensor:
     return out
 
 
-def settle_leaf(t: Tensor) -> Any:
-    """Take back an array that was handed out: the leaf owns its value again, and an op may use it."""
-    exposed = t._data
-    array = exposed.array
-    if np.array_equal(array, exposed.before, equal_nan=True):
-        t._data = exposed.before
-    else:
-        t._data = array.copy()
-        t._data.setflags(write=False)
-        _mark_assigned(t, exposed.before)
-    array.setflags(write=False)  # a late write through an old alias is refused, not lost
-    return t._data
-
-
-def _assign(t: Tensor, value: Any) -> None:
-    old = t._data
-    if old.__class__ is Exposed and value is old.array:
-        return  # w.data -= ...: it was changed in place
-    before = old.before if old.__class__ is Exposed else old
-    new = admit(value_of(value) if isinstance(value, Tensor) else value, what=f"data of {t.label}")
-    new = _like(new, before, t)
-    t._data = new
-    _mark_assigned(t, before)
-
-
-def replace(t: Tensor, value: Any) -> None:
-    """Give a leaf a new value of its shape and dtype that passes into its ownership: nothing is copied."""
-    before = settle_leaf(t) if t._data.__class__ is Exposed else t._data
-    if before.__class__ is float:
-        t._data = float(value)
-    else:
-        t._data = np.asarray(value, dtype=before.dtype)
-        t._data.setflags(write=False)
-    _mark_assigned(t, before)
-
-
-def _like(new: Any, before: Any, t: Tensor) -> Any:
-    if np.shape(new) != np.shape(before):
-        raise ShapeError(
-            f"data of shape {np.shape(new)} assigned to {t.label} of shape {np.shape(before)}",
-            where=where(),
-            hint="a leaf keeps its shape; make a new Tensor instead",
-        )
-    if before.__class__ is float or new.__class__ is float or new.dtype == before.dtype:
-        return new
-    new = new.astype(before.dtype)
-    new.setflags(write=False)
-    return new
-
-
-def _mark_assigned(t: Tensor, before: Any) -> None:
-    t._op = ASSIGNED[t._op.name]
-    t._key = next_key() | (t._key & OFFSET_MASK)
-    t._extra = (t._extra or Extra())._replace(was=(before, t._grad))
-
-
 def copy_leaf(t: Tensor) -> Tensor:
     """Return a leaf of the same value, name and kind, without history (as ``copy.deepcopy`` gives)."""
     return rebuild(np.array(value_of(t)), t.name, t.requires_grad)
@@ -497,11 +415,6 @@ def copy_leaf(t: Tensor) -> Tensor:
 def rebuild(data: Any, name: str | None, requires_grad: bool) -> Tensor:
     """Make a leaf again from what a pickle holds."""
     return Tensor(data, name=name, requires_grad=requires_grad)
-
-
-def internal(code: Any) -> bool:
-    """Tell whether a code object is the engine's own."""
-    return bool(code.co_filename.startswith(ENGINE))
 
 
 __all__ = ["Constant", "Exposed", "Leaf", "Number", "Result", "Tensor", "constant", "tensor"]

@@ -7,16 +7,17 @@ copied: a later step of the optimizer cannot change a frame.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..engine.cotangents import cotangent
+from ..engine.leaves import CONST, Exposed, Leaf
 from ..engine.registry import OPS, apply
 from ..engine.sites import OFFSET_MASK, Place, assigned_name
-from ..engine.tensor import CONST, Exposed, Leaf, Tensor, constant_of, site, value_of
+from ..engine.tensor import Tensor, constant_of, site, value_of
 from ..errors import GradvizTypeError, GraphError
 from ..graphs import Frame, Graph, Node, Number, Source
 from .naming import held_names, unique_names
@@ -101,7 +102,8 @@ def _operands(t: Tensor | None) -> Sequence[Any]:
     if t is None or t._op.__class__ is Leaf:
         return ()
     if t._a.__class__ is tuple:
-        return t._a  # type: ignore[no-any-return]
+        operands: Sequence[Any] = t._a
+        return operands
     if t._b is None:
         return (t._a,)
     return (t._b, t._a) if t._op.swapped else (t._a, t._b)
@@ -165,7 +167,8 @@ def _node(i: int, name: str, e: Entry, inputs: tuple[int, ...]) -> Node:
 
 
 def _formulas(op: Any, count: int) -> tuple[str, ...]:
-    return op.formulas * count if op.variadic and len(op.formulas) == 1 else op.formulas[:count]
+    made: tuple[str, ...] = op.formulas * count if op.variadic and len(op.formulas) == 1 else op.formulas[:count]
+    return made
 
 
 def _source(t: Tensor | None) -> Source | None:
@@ -247,7 +250,7 @@ class RuleNumbers:
 
 # -- running a recorded graph again ------------------------------------------------------------
 
-_OPERATORS = {
+_OPERATORS: dict[str, Callable[..., Any]] = {
     "add": lambda x, y: x + y,
     "sub": lambda x, y: x - y,
     "mul": lambda x, y: x * y,

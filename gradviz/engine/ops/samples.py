@@ -38,7 +38,7 @@ def draw(rng: np.random.Generator, shape: tuple[int, ...], low: float, high: flo
 
 
 def unary(low: float = -2.0, high: float = 2.0) -> Samples:
-    """Samples of one operand between ``low`` and ``high``, over shapes and dtypes."""
+    """Make samples of one operand between ``low`` and ``high``, over shapes and dtypes."""
 
     def samples(rng: np.random.Generator) -> Iterator[Sample]:
         for shape in SHAPES:
@@ -49,7 +49,7 @@ def unary(low: float = -2.0, high: float = 2.0) -> Samples:
 
 
 def binary(low: float = -2.0, high: float = 2.0, low2: float | None = None, high2: float | None = None) -> Samples:
-    """Samples of two operands over pairs of shapes that broadcast, and of mixed dtypes."""
+    """Make samples of two operands over pairs of shapes that broadcast, and of mixed dtypes."""
 
     def samples(rng: np.random.Generator) -> Iterator[Sample]:
         second = (low if low2 is None else low2, high if high2 is None else high2)
@@ -61,7 +61,7 @@ def binary(low: float = -2.0, high: float = 2.0, low2: float | None = None, high
 
 
 def cases(*made: tuple[tuple[tuple[int, ...], ...], dict[str, Any]], low: float = -2.0, high: float = 2.0) -> Samples:
-    """Samples from a list of (shapes of the operands, metadata)."""
+    """Make samples from a list of (shapes of the operands, metadata)."""
 
     def samples(rng: np.random.Generator) -> Iterator[Sample]:
         for shapes, attrs in made:

@@ -1,0 +1,110 @@
+"""Leaves: what no op made, and what happens when their values are changed.
+
+A leaf's value may be assigned, or written to through the array that ``.data`` hands out. Both
+count as a new value: the old one is kept beside it, and a node that was made of the old one can
+tell (by creation numbers) that it is not current any more.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from .admit import admit
+from .modes import Extra
+from .sites import OFFSET_BITS, OFFSET_MASK, where
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+next_key: Callable[[], int] = itertools.count(1 << OFFSET_BITS, 1 << OFFSET_BITS).__next__
+
+
+class Leaf:
+    """The op of a node that no op made: a parameter, an input or a constant."""
+
+    __slots__ = ("assigned", "name")
+
+    def __init__(self, name: str, *, assigned: bool = False) -> None:
+        self.name = name
+        self.assigned = assigned  # its value was replaced at least once
+
+
+PARAM, INPUT, CONST = Leaf("param"), Leaf("input"), Leaf("const")
+ASSIGNED = {leaf.name: Leaf(leaf.name, assigned=True) for leaf in (PARAM, INPUT, CONST)}
+
+
+class Exposed:
+    """An array that was handed out for writing: it is copied again before an op uses it."""
+
+    __slots__ = ("array", "before")
+
+    def __init__(self, array: np.ndarray, before: np.ndarray) -> None:
+        self.array = array
+        self.before = before
+
+
+def settle_leaf(t: Tensor) -> Any:
+    """Take back an array that was handed out: the leaf owns its value again, and an op may use it."""
+    exposed = t._data
+    array = exposed.array
+    if np.array_equal(array, exposed.before, equal_nan=True):
+        t._data = exposed.before
+    else:
+        t._data = array.copy()
+        t._data.setflags(write=False)
+        _mark_assigned(t, exposed.before)
+    array.setflags(write=False)  # a late write through an old alias is refused, not lost
+    return t._data
+
+
+def assign(t: Tensor, value: Any) -> None:
+    """Give a leaf a new value, copied; its shape and dtype stay."""
+    old = t._data
+    if old.__class__ is Exposed and value is old.array:
+        return  # w.data -= ...: it was changed in place
+    before = old.before if old.__class__ is Exposed else old
+    new = admit(plain_data(value), what=f"data of {t.label}")
+    new = _like(new, before, t)
+    t._data = new
+    _mark_assigned(t, before)
+
+
+def replace(t: Tensor, value: Any) -> None:
+    """Give a leaf a new value of its shape and dtype that passes into its ownership: nothing is copied."""
+    before = settle_leaf(t) if t._data.__class__ is Exposed else t._data
+    if before.__class__ is float:
+        t._data = float(value)
+    else:
+        t._data = np.asarray(value, dtype=before.dtype)
+        t._data.setflags(write=False)
+    _mark_assigned(t, before)
+
+
+def _like(new: Any, before: Any, t: Tensor) -> Any:
+    if np.shape(new) != np.shape(before):
+        raise ShapeError(
+            f"data of shape {np.shape(new)} assigned to {t.label} of shape {np.shape(before)}",
+            where=where(),
+            hint="a leaf keeps its shape; make a new Tensor instead",
+        )
+    if before.__class__ is float or new.__class__ is float or new.dtype == before.dtype:
+        return new
+    new = new.astype(before.dtype)
+    new.setflags(write=False)
+    return new
+
+
+def _mark_assigned(t: Tensor, before: Any) -> None:
+    t._op = ASSIGNED[t._op.name]
+    t._key = next_key() | (t._key & OFFSET_MASK)
+    t._extra = (t._extra or Extra())._replace(was=(before, t._grad))
+
+
+def plain_data(value: Any) -> Any:
+    """Return the numbers of ``value``, which may be a Tensor."""
+    return value.detach().data if hasattr(value, "detach") else value
