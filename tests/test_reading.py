@@ -400,3 +400,15 @@ def test_files_that_are_none(tmp_path):
 def test_ranges():
     assert ranges(np.array([], int)) == ""
     assert ranges(np.arange(0, 60, 2)).endswith("18, ... (30 in all)")
+
+
+def test_hostile_names_do_not_reach_the_terminal(tmp_path):
+    name = "\x1b]0;gotcha\x07\n<script>"
+    with trace(tmp_path / "run", params={name: Param(1.0, 2.0)}, meta={name: name}) as t:
+        t.step(1.0)
+    run = open_run(tmp_path / "run")
+    for text in (repr(run), repr(run[name]), run.summary()):
+        assert "\x1b" not in text
+        assert "\x07" not in text
+        assert "gotcha" in text
+    assert len(run.summary().splitlines()) == 5

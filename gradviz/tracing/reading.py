@@ -12,6 +12,7 @@ from typing import Any, overload
 import numpy as np
 
 from ..errors import GradvizTypeError, GradvizValueError, TraceError, UnknownNameError
+from ..escape import clean
 from ..graphs import Frame, Graph
 from .frames import frame_of
 from .opening import StructureRows, read_info, read_order, read_records, read_segments
@@ -195,8 +196,9 @@ class Run:
     def __repr__(self) -> str:
         if not len(self):
             return f"Run({str(self.path)!r}, empty)"
+        shown = clean(", ".join(self.names[:8]))
         last = f"loss {self.loss[0]:.6g} to {self.loss[-1]:.6g}"
-        return f"Run({str(self.path)!r}, {len(self)} steps, {last}, parameters {', '.join(self.names[:8])})"
+        return f"Run({str(self.path)!r}, {len(self)} steps, {last}, parameters {shown})"
 
     def _stretches(self) -> Iterator[tuple[StructureRows, np.ndarray]]:
         """Yield the iterations as pieces that lie in one segment and fit into memory."""
@@ -286,7 +288,7 @@ class History:
         return len(self._run)
 
     def __repr__(self) -> str:
-        return f"History({self.name!r}, {len(self)} steps)"
+        return f"History({clean(repr(self.name))}, {len(self)} steps)"
 
 
 def _cell(value: Any, there: bool) -> Any:

@@ -132,7 +132,7 @@ class Trace:
             value: Any = loss
             if not isinstance(loss, float):
                 key, value = self._signature(loss), getattr(loss, "data", None)
-            if value.__class__ is not float:
+            if not isinstance(value, float):
                 value = scalar_loss(loss)
             params = self._found(loss, key) if self._given is None else self._given
             rows = self._rows.get(key)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import GradvizTypeError, GradvizValueError
 from ..graphs import Graph
-from .layout import FLOAT, Column, Layout, digest
+from .layout import COUNT_AT, COUNT_END, FLOAT, Column, Layout, digest
 from .store import RowFile
 
 __all__ = [
@@ -112,12 +112,14 @@ class ScalarRows(Rows):
         self.write_from = self._fast_writer()  # type: ignore[assignment, method-assign]
 
     def _fast_writer(self) -> Callable[[int, float, Mapping[str, Any], Look], bool]:
-        """Return ``write_from`` with everything that never changes looked up once."""
-        names, seed, append, now = self.names, self.layout.seed, self.file.append, time.time
-        pack = struct.Struct(f"{self.layout.head.format} {len(self.layout.padding)}x").pack
+        """Return ``write_from`` with everything that never changes looked up once, and ``append`` written out."""
+        names, seed, file, now = self.names, self.layout.seed, self.file, time.time
+        row_format = struct.Struct(f"{self.layout.head.format} {len(self.layout.padding)}x")
+        pack, pack_into, size, begin = row_format.pack, row_format.pack_into, row_format.size, file.start
         every = (1 << len(self.layout.flag_bit)) - 1
         flags = [every >> shift & 0xFFFFFFFF for shift in self._shifts]
         checksum = 2 + len(flags)
+        count = len(names)
         slowly = super().write_from
 
         def write_from(step: int, loss: float, params: Mapping[str, Any], look: Look) -> bool:
@@ -127,11 +129,18 @@ class ScalarRows(Rows):
                     numbers += look(params[name])
             except KeyError:
                 return False
-            if len(params) != len(names) or not FLOATS.issuperset(map(type, numbers)):
+            if len(params) != count or not FLOATS.issuperset(map(type, numbers)):
                 return slowly(step, loss, params, look)
             row = [step, now(), *flags, 0, loss, *numbers]
             row[checksum] = adler32(pack(*row), seed)
-            append(pack(*row))
+            rows = file.count
+            start = begin + rows * size
+            if start + size > file.room:
+                file.grow(start + size)
+            store: Any = file.store
+            pack_into(store, start, *row)
+            store[COUNT_AT:COUNT_END] = b"%16d" % (rows + 1)
+            file.count = rows + 1
             return True
 
         return write_from

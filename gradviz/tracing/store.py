@@ -83,49 +83,46 @@ class RowFile:
         self.path = path
         self._pool = pool or FilePool()
         self.count = 0
-        self._start = len(header)
+        self.start = len(header)
         self._itemsize = itemsize
         self._is_large = is_large
-        self._map: mmap.mmap | None = None
-        self._room = 0
+        self.store: mmap.mmap | None = None
+        self.room = 0
         with trouble(f"cannot create {path.name}", path):
             self._file = _new_file(path, header)
             self._open_map()
 
     def append(self, row: bytes) -> None:
         """Store one small row, then count it."""
-        rows = self.count
-        size = self._itemsize
-        start = self._start + rows * size
-        end = start + size
-        if end > self._room:
-            self._grow(end)
-        rows += 1
-        store: Any = self._map
+        start = self._end
+        end = start + self._itemsize
+        if end > self.room:
+            self.grow(end)
+        store: Any = self.store
         store[start:end] = row
-        store[COUNT_AT:COUNT_END] = b"%16d" % rows
-        self.count = rows
+        store[COUNT_AT:COUNT_END] = b"%16d" % (self.count + 1)
+        self.count += 1
 
     def append_parts(self, parts: Sequence[Any]) -> None:
         """Append one large row, given as C-contiguous buffers, then count it."""
-        if self._map is None:
+        if self.store is None:
             self._reopen()
         with trouble(f"cannot write row {self.count}", self.path, f"the {self.count} rows before it are intact"):
             _write_all(self._file.fileno(), parts, self._end)
-        store: Any = self._map
+        store: Any = self.store
         store[COUNT_AT:COUNT_END] = b"%16d" % (self.count + 1)
         self.count += 1
 
     @property
     def _end(self) -> int:
         """Where the next row begins."""
-        return self._start + self.count * self._itemsize
+        return self.start + self.count * self._itemsize
 
-    def _grow(self, end: int) -> None:
+    def grow(self, end: int) -> None:
         """Claim more room on the disk and map it."""
-        if self._map is None:
+        if self.store is None:
             self._reopen()
-            if end <= self._room:
+            if end <= self.room:
                 return
         size = os.fstat(self._file.fileno()).st_size
         more = max(end - size, min(max(size, FIRST_CHUNK), LARGEST_CHUNK))
@@ -135,9 +132,9 @@ class RowFile:
 
     def _open_map(self) -> None:
         """Map the header, and for small rows the rest of the file."""
-        size = self._start if self._is_large else os.fstat(self._file.fileno()).st_size
-        self._map = mmap.mmap(self._file.fileno(), size)
-        self._room = size
+        size = self.start if self._is_large else os.fstat(self._file.fileno()).st_size
+        self.store = mmap.mmap(self._file.fileno(), size)
+        self.room = size
         self._pool.opened(self)
 
     def _reopen(self) -> None:
@@ -147,17 +144,17 @@ class RowFile:
 
     def close(self) -> None:
         """Give the unused room back and let the file go; the next append opens it again."""
-        if self._map is None:
+        if self.store is None:
             return
-        self._map.close()
-        self._map = None
-        self._room = 0
+        self.store.close()
+        self.store = None
+        self.room = 0
         with self._file:
             self._file.truncate(self._end)
 
     def abandon(self) -> None:
         """Let the file go without touching it (in a forked child)."""
-        self._map = None
+        self.store = None
         self._file.close()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import GradvizValueError
+from ..escape import clean
 from ..files import write_atomically
 from .store import trouble
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["summary", "write_csv"]
 
 CELL_LIMIT = 20_000_000  # numbers in a CSV file
-SHOWN_NAMES = 20
+SHOWN_LINES = 20
 
 
 def write_csv(run: Run, path: Path) -> Path:
@@ -91,10 +92,10 @@ def summary(run: Run, damage: list[str]) -> str:
         wrong = np.flatnonzero(~np.isfinite(run.loss))
         if len(wrong):
             lines.append(f"          not finite in {len(wrong)} steps, first in step {run.steps[wrong[0]]}")
-    lines += [f"{'graphs' if i == 0 else '':9} {graph!r}" for i, graph in enumerate(run.graphs)]
+    lines += _labelled("graphs", [repr(graph) for graph in run.graphs])
     lines += _last_numbers(run)
-    lines += [f"{'meta' if i == 0 else '':9} {key} = {value!r}" for i, (key, value) in enumerate(run.meta.items())]
-    lines += [f"{'damage' if i == 0 else '':9} {note}" for i, note in enumerate(damage)]
+    lines += _labelled("meta", [f"{key} = {value!r}" for key, value in run.meta.items()])
+    lines += _labelled("damage", damage)
     return "\n".join(lines)
 
 
@@ -110,15 +111,19 @@ def _span(run: Run) -> str:
 def _last_numbers(run: Run) -> list[str]:
     """Return the parameters at the last step."""
     if not len(run):
-        return [f"names     {', '.join(run.names[:SHOWN_NAMES])}"] if run.names else []
+        return _labelled("names", list(run.names))
     row = next(iter(run[-1:]))
-    lines = []
-    for i, name in enumerate(run.names[:SHOWN_NAMES]):
-        shown = ", ".join(f"{word}{_short(row[key])}" for key, word in _words(name) if key in row)
-        lines.append(f"{'last' if i == 0 else '':9} {name} = {shown}")
-    if len(run.names) > SHOWN_NAMES:
-        lines.append(f"{'':9} ... and {len(run.names) - SHOWN_NAMES} more")
-    return lines
+    shown = {
+        name: ", ".join(f"{word}{_short(row[key])}" for key, word in _words(name) if key in row) for name in run.names
+    }
+    return _labelled("last", [f"{name} = {numbers}" for name, numbers in shown.items()])
+
+
+def _labelled(label: str, texts: list[str]) -> list[str]:
+    """Return one line per text, the first with the label, and say how many were left out."""
+    left = len(texts) - SHOWN_LINES
+    shown = [clean(text) for text in texts[:SHOWN_LINES]] + ([f"... and {left} more"] if left > 0 else [])
+    return [f"{'' if i else label:9} {text}" for i, text in enumerate(shown)]
 
 
 def _words(name: str) -> list[tuple[str, str]]:
