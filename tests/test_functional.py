@@ -95,7 +95,7 @@ def test_nothing_is_left_behind_when_the_function_raises():
     for _ in range(2):
         with pytest.raises(RuntimeError, match=r"6\.0"):
             grad(fails)(3.0)
-    assert modes.recording.get()
+    assert modes.mode().recording
     assert modes.active == 0
     assert w.grad is None
 

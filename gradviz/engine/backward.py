@@ -257,17 +257,12 @@ def reachable(root: Tensor) -> list[Tensor]:
 
 def _recorded_pull(node: Tensor, g: Tensor, grads: dict[int, Tensor]) -> None:
     args = operands(node)
-    token = modes.ambient.set(modes.Extra(scope=node.scope, site=site(node)))
-    modes._enter(1)
-    try:
+    with modes.on_behalf(modes.Extra(scope=node.scope, site=site(node))):
         for i, x in enumerate(args):
             rule = node._op.vjp(i) if x.requires_grad else None
             if rule is not None:
                 c = _fit_recorded(rule(g, node, *args, **node.attrs), x)
                 grads[id(x)] = grads[id(x)] + c if id(x) in grads else c
-    finally:
-        modes.ambient.reset(token)
-        modes._enter(-1)
 
 
 def _fit_recorded(c: Any, x: Tensor) -> Tensor:

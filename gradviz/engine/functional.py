@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -120,11 +120,11 @@ class _Call:
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], argnum: int | tuple[int, ...]
     ) -> None:
         self.name = getattr(f, "__name__", repr(f))
-        self.outer = modes.recording.get()
+        self.outer = modes.mode().recording
         self.single = not isinstance(argnum, tuple)
         chosen = argnum if isinstance(argnum, tuple) else (argnum,)
         self.trees = [self._argument(args, number) for number in chosen]
-        with _recording():
+        with nullcontext() if self.outer else modes.recorded():
             self.variables = [self._variable(x) for x in members(self.trees)]
             supply = iter(self.variables)
             fresh = {number % len(args): filled(tree, supply) for number, tree in zip(chosen, self.trees, strict=True)}
@@ -179,16 +179,6 @@ class _Call:
         supply = iter(values)
         forms = tuple(filled(tree, supply) for tree in self.trees)
         return forms[0] if self.single else forms
-
-
-@contextmanager
-def _recording() -> Iterator[None]:
-    """Record, even inside `no_grad`."""
-    token = modes.recording.set(True)
-    try:
-        yield
-    finally:
-        modes.recording.reset(token)
 
 
 def _nothing(x: Tensor) -> Any:

@@ -1,7 +1,7 @@
 """What is true of the code that is running: its scope, and whether it is recorded.
 
-The state lives in context variables, so threads, coroutines and generators each see their
-own. ``active`` counts the contexts that are open anywhere: while it is 0, and it nearly
+The state lives in a context variable, so threads and coroutines each see their own.
+``active`` counts the contexts that are open anywhere: while it is 0, and it nearly
 always is, an operator pays one test for all of this.
 """
 
@@ -11,7 +11,7 @@ import functools
 import gc
 import threading
 from collections.abc import Callable
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,40 +26,87 @@ class Extra(NamedTuple):
     was: tuple[Any, Any] | None = None  # value and gradient of a leaf before it was assigned
 
 
-recording: ContextVar[bool] = ContextVar("gradviz_recording", default=True)
-ambient: ContextVar[Extra | None] = ContextVar("gradviz_scope", default=None)
+class Mode(NamedTuple):
+    """What holds for the code that is running, and the contexts it follows from."""
+
+    recording: bool = True
+    extra: Extra | None = None
+    entries: tuple[Entry, ...] = ()
+
+
+class Entry:
+    """One entry of a context. When it is left, it is closed for everybody who still sees it."""
+
+    __slots__ = ("context", "open")
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.open = True
+
+
+current: ContextVar[Mode] = ContextVar("gradviz_mode", default=Mode())  # noqa: B039 - never changed
 active = 0
 _lock = threading.Lock()
 
 
-def _enter(amount: int) -> None:
+def mode() -> Mode:
+    """Return what holds here.
+
+    Contexts may be left in any order, and elsewhere than where they were entered: two
+    generators that take turns, a task that outlives the block it was started in. So a context
+    that was left is taken out of the middle, wherever it is met.
+    """
+    now = current.get()
+    if all(entry.open for entry in now.entries):
+        return now
+    still = [entry for entry in now.entries if entry.open]
+    now = Mode()
+    for entry in still:
+        now = _within(now, entry)
+    current.set(now)
+    return now
+
+
+def _within(outer: Mode, entry: Entry) -> Mode:
+    return entry.context.applied(outer)._replace(entries=(*outer.entries, entry))
+
+
+def _count(amount: int) -> None:
     global active  # noqa: PLW0603 - the one test on the hot path
     with _lock:
         active += amount
 
 
-class _Context:
+class Context:
     """A context manager that is also a decorator and may be entered more than once."""
 
     def __init__(self) -> None:
-        self._tokens: list[Token[Any]] = []
+        self._entries: list[Entry] = []
 
-    def _set(self) -> Token[Any]:
+    def applied(self, outer: Mode) -> Mode:
+        """Return what holds inside."""
         raise NotImplementedError
 
     def __enter__(self) -> None:
-        self._tokens.append(self._set())
-        _enter(1)
+        entry = Entry(self)
+        self._entries.append(entry)
+        current.set(_within(mode(), entry))
+        _count(1)
 
     def __exit__(self, *exc: object) -> None:
-        token = self._tokens.pop()
-        token.var.reset(token)
-        _enter(-1)
+        here = current.get().entries
+        entry = next((e for e in reversed(self._entries) if e in here), self._entries[-1])
+        self._entries.remove(entry)
+        entry.open = False
+        _count(-1)
+        mode()
 
-    def _copy(self) -> _Context:
-        raise NotImplementedError
+    def _copy(self) -> Context:
+        return type(self)()
 
     def __call__(self, function: F) -> F:
+        """Return ``function`` so that each call of it runs inside."""
+
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with self._copy():
@@ -68,7 +115,7 @@ class _Context:
         return wrapped  # type: ignore[return-value]
 
 
-class no_grad(_Context):  # noqa: N801 - the name PyTorch users know
+class no_grad(Context):  # noqa: N801 - the name PyTorch users know
     """Record nothing inside: results are plain constants.
 
     Works as a context manager and as a decorator.
@@ -81,14 +128,32 @@ class no_grad(_Context):  # noqa: N801 - the name PyTorch users know
     (False, True)
     """
 
-    def _set(self) -> Token[Any]:
-        return recording.set(False)
-
-    def _copy(self) -> no_grad:
-        return no_grad()
+    def applied(self, outer: Mode) -> Mode:
+        """Return what holds inside."""
+        return outer._replace(recording=False)
 
 
-class scope(_Context):  # noqa: N801 - reads as a statement
+class recorded(Context):  # noqa: N801 - reads as a statement
+    """Record inside, even within `no_grad`."""
+
+    def applied(self, outer: Mode) -> Mode:
+        """Return what holds inside."""
+        return outer._replace(recording=True)
+
+
+class on_behalf(Context):  # noqa: N801 - reads as a statement
+    """Give the nodes made inside the scope and the place of another."""
+
+    def __init__(self, extra: Extra) -> None:
+        super().__init__()
+        self.extra = extra
+
+    def applied(self, outer: Mode) -> Mode:
+        """Return what holds inside."""
+        return outer._replace(extra=self.extra)
+
+
+class scope(Context):  # noqa: N801 - reads as a statement
     """Give every node made inside a place in the hierarchy: ``encoder/layer1``.
 
     Works as a context manager and as a decorator; scopes nest.
@@ -105,10 +170,10 @@ class scope(_Context):  # noqa: N801 - reads as a statement
         super().__init__()
         self.name = str(name)
 
-    def _set(self) -> Token[Any]:
-        outer = ambient.get()
-        path = outer.scope if outer else ()
-        return ambient.set(Extra(scope=(*path, self.name)))
+    def applied(self, outer: Mode) -> Mode:
+        """Return what holds inside."""
+        path = outer.extra.scope if outer.extra else ()
+        return outer._replace(extra=Extra(scope=(*path, self.name)))
 
     def _copy(self) -> scope:
         return scope(self.name)

@@ -64,7 +64,10 @@ def __{name}__(self, other):
     if kind is not float:
         if kind is not int and kind is not float64:
             return slow(self, other)
-        other = float(other)
+        try:
+            other = float(other)
+        except OverflowError:
+            return slow(self, other)
     if x.__class__ is float:
         out = Result()
         out._data = {number}
@@ -84,7 +87,10 @@ def __r{name}__(self, other):
     if kind is not float:
         if kind is not int and kind is not float64:
             return slow(other, self)
-        other = float(other)
+        try:
+            other = float(other)
+        except OverflowError:
+            return slow(other, self)
     if x.__class__ is float:
         out = Result()
         out._data = {swapped}
@@ -102,7 +108,10 @@ POWER = """
 def __pow__(self, other):
     x = self._data
     if other.__class__ is int:
-        other = float(other)
+        try:
+            other = float(other)
+        except OverflowError:
+            return slow(self, other)
     if other.__class__ is float and x.__class__ is float:
         out = Result()
         out._data = power(x, other)

@@ -335,8 +335,9 @@ def _constant(value: Any) -> Tensor:
 
 def finish(out: Tensor) -> None:
     """Apply the open contexts to a new node: its scope, or no recording at all."""
-    out._extra = modes.ambient.get()
-    if not modes.recording.get():
+    now = modes.mode()
+    out._extra = now.extra
+    if not now.recording:
         out.__class__ = Constant
         out._op = CONST
         out._a = out._b = None

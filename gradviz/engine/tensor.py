@@ -362,7 +362,7 @@ def _init_leaf(self: Tensor, op: Leaf, name: str | None) -> None:
     frame = caller()
     self._code = frame.f_code
     self._key = next_key() + (frame.f_lasti & OFFSET_MASK)
-    outer = modes.ambient.get() if modes.active else None
+    outer = modes.mode().extra if modes.active else None
     self._extra = (outer or Extra())._replace(name=str(name)) if name is not None else outer
     if op is INPUT:
         self.__class__ = Constant
