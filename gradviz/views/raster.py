@@ -117,17 +117,18 @@ class Sheet:
 
     def checked(self, scale: Any) -> float:
         """Return a scale that makes a PNG of a sensible size."""
-        if isinstance(scale, bool) or not isinstance(scale, Real) or not 0 < scale < math.inf:
+        size = float(scale) if isinstance(scale, Real) and not isinstance(scale, bool) else math.nan
+        if not 0 < size < math.inf:
             raise GradvizValueError(f"scale={str(scale)[:80]} is not a scale", hint="give a number more than 0")
-        if min(self.width, self.height) * scale < 1:
-            raise GradvizValueError(f"scale={scale:g} leaves less than one pixel", hint="1 is the size on a screen")
-        pixels = self.width * self.height * float(scale) ** 2
+        if min(self.width, self.height) * size < 1:
+            raise GradvizValueError(f"scale={size:g} leaves less than one pixel", hint="1 is the size on a screen")
+        pixels = self.width * self.height * size**2
         if pixels > MOST_PIXELS:
             raise GradvizValueError(
                 f"the picture would have {pixels / 1e6:,.0f} million pixels (at most {MOST_PIXELS / 1e6:.0f})",
                 hint=f"a scale of {self.largest_scale(MOST_PIXELS):.2g} or less fits; .svg and .pdf have no such limit",
             )
-        return float(scale)
+        return size
 
     def largest_scale(self, pixels: float) -> float:
         """Return the scale at which the picture has so many pixels."""
