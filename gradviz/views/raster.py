@@ -117,7 +117,7 @@ class Sheet:
 
     def checked(self, scale: Any) -> float:
         """Return a scale that makes a PNG of a sensible size."""
-        size = float(scale) if isinstance(scale, Real) and not isinstance(scale, bool) else math.nan
+        size = math.nan if isinstance(scale, bool) or not isinstance(scale, Real) else float(scale)
         if not 0 < size < math.inf:
             raise GradvizValueError(f"scale={str(scale)[:80]} is not a scale", hint="give a number more than 0")
         if min(self.width, self.height) * size < 1:
