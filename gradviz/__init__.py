@@ -5,7 +5,6 @@ picture with values and gradients in it, `steps` takes it apart one step at a ti
 `descend` keep every iteration of a gradient descent, and `open_run` opens them again.
 """
 
-from . import errors
 from .debugger.events import Contribution, Step, Steps, steps
 from .engine import (
     GradcheckReport,
@@ -60,7 +59,6 @@ __all__ = [
     "constant",
     "descend",
     "draw",
-    "errors",
     "frame",
     "from_networkx",
     "gc_paused",

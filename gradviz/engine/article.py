@@ -18,10 +18,11 @@ import numpy as np
 
 from ..errors import GradvizValueError
 from .admit import admit
+from .leaves import value_of
 from .operators import SLOW, quick_methods
 from .registry import OPS
 from .sites import where
-from .tensor import Tensor, constant_of, operands, value_of
+from .tensor import Tensor, constant_of, operands
 
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "neg": "neg", "pow": "pow", "relu": "rl"}
 OF_SYMBOL = {symbol: name for name, symbol in SYMBOLS.items()}

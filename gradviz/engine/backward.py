@@ -23,9 +23,9 @@ from . import modes
 from .admit import admit
 from .cotangents import PENDING, alone, stale, total, unbroadcast
 from .forms import ADD, ADD_NUMBER, MUL, MUL_NUMBER
-from .leaves import Exposed, Leaf, settle_leaf
+from .leaves import Exposed, Leaf, settle_leaf, value_of
 from .sites import remember, where
-from .tensor import Constant, Result, Tensor, constant_of, operands, site, value_of
+from .tensor import Constant, Result, Tensor, constant_of, operands, site
 
 _key = attrgetter("_key")
 _set_grad: Any = Tensor.__dict__["_grad"].__set__

@@ -17,10 +17,11 @@ import numpy as np
 from ..errors import GradientError, GradvizValueError, ShapeError, UnknownNameError
 from .differences import lines, plain_copy, step_at
 from .functional import grad
+from .leaves import value_of
 from .modes import no_grad
 from .nodecheck import check_nodes
 from .sites import where
-from .tensor import Tensor, constant_of, value_of
+from .tensor import Tensor, constant_of
 from .verdicts import Row, agree, compare, table
 
 

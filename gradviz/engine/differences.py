@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import NonScalarError
+from .leaves import value_of
 from .modes import no_grad
 from .sites import where
-from .tensor import Tensor, constant_of, value_of
+from .tensor import Tensor, constant_of
 from .trees import filled, members
 
 PRECISION = float(np.finfo(np.float64).eps)

@@ -23,9 +23,10 @@ from . import backward as passes
 from . import modes
 from .admit import admit
 from .cotangents import PENDING, alone
+from .leaves import value_of
 from .ops.elementwise import positive
 from .sites import where
-from .tensor import Tensor, constant_of, operands, value_of
+from .tensor import Tensor, constant_of, operands
 from .trees import filled, members
 
 

@@ -48,6 +48,12 @@ class Exposed:
         self.before = before
 
 
+def value_of(t: Any) -> Any:
+    """Return the value without handing it out for writing."""
+    value = t._data
+    return value.array if value.__class__ is Exposed else value
+
+
 def settle_leaf(t: Tensor) -> Any:
     """Take back an array that was handed out: the leaf owns its value again, and an op may use it."""
     exposed = t._data

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import GradvizTypeError
+from .leaves import value_of
 from .sites import where
-from .tensor import Tensor, value_of
+from .tensor import Tensor
 
 ATOMS = frozenset({int, float, bool, str, type(None), type(Ellipsis)})
 

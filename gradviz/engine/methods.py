@@ -217,9 +217,9 @@ class Methods:
     def _plain(self) -> Any:
         import numpy as np
 
-        from .tensor import value_of
+        from .leaves import value_of
 
-        return np.asarray(value_of(self))  # type: ignore[arg-type]
+        return np.asarray(value_of(self))
 
 
 QUICK = ("cos", "exp", "log", "relu", "sigmoid", "sin", "sqrt", "tanh")

@@ -10,9 +10,9 @@ import numpy as np
 from . import backward as passes
 from .differences import PRECISION, STEP, plain_copy, step_at
 from .functional import _plain_pass
-from .leaves import next_key
+from .leaves import next_key, value_of
 from .registry import compute
-from .tensor import Result, Tensor, operands, value_of
+from .tensor import Result, Tensor, operands
 from .verdicts import Row, compare
 
 

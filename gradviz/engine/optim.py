@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import GradvizTypeError, GradvizValueError, ShapeError
-from .leaves import Exposed, replace, settle_leaf
+from .leaves import Exposed, replace, settle_leaf, value_of
 from .sites import where
-from .tensor import Tensor, value_of
+from .tensor import Tensor
 
 State = dict[str, Any]
 

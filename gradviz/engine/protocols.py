@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import GradvizTypeError, suggestion
+from .leaves import value_of
 from .registry import FUNCTIONS, OPS
 from .sites import where
-from .tensor import Tensor, value_of
+from .tensor import Tensor
 
 # Functions whose answer carries no gradient by nature.
 PLAIN: frozenset[Callable[..., Any]] = frozenset(

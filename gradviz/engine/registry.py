@@ -28,10 +28,10 @@ from . import modes
 from .admit import admit, settle
 from .cotangents import pull
 from .forms import Form, unary_pull
-from .leaves import CONST, Exposed, next_key, settle_leaf
+from .leaves import CONST, Exposed, next_key, settle_leaf, value_of
 from .metadata import plain, shortened
 from .sites import ENGINE, OFFSET_MASK, caller, variable_of, where
-from .tensor import Constant, Result, Tensor, value_of
+from .tensor import Constant, Result, Tensor
 
 Vjp = Callable[..., Any]
 

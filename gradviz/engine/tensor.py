@@ -15,21 +15,21 @@ instruction offset, so creation order is a comparison and the source line costs 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..errors import GradvizTypeError, GradvizValueError, ShapeError
+from ..errors import GradvizTypeError, ShapeError
 from . import modes
 from .admit import Number, admit, differentiable
-from .leaves import CONST, INPUT, PARAM, Exposed, Leaf, assign, next_key
+from .conversions import Conversions
+from .leaves import CONST, INPUT, PARAM, Exposed, Leaf, assign, next_key, value_of
 from .methods import Methods
 from .modes import Extra
 from .sites import OFFSET_MASK, Place, caller, place, where
 
 
-class Tensor(Methods):
+class Tensor(Conversions, Methods):
     """A number or array whose gradient can be asked for.
 
     ``data`` is a number, an array or a list of numbers; it is copied. Scalars are kept as
@@ -186,63 +186,11 @@ class Tensor(Methods):
         """The number of elements."""
         return 1 if self._data.__class__ is float else int(value_of(self).size)
 
-    # -- as plain numbers -------------------------------------------------------------------
-
-    def item(self) -> float:
-        """Return the only element as a Python number; raises `GradvizValueError` if there are more."""
-        if self.size != 1:
-            raise GradvizValueError(
-                f"{self.label} has {self.size} elements: item() needs one", where=where(), hint="use .numpy()"
-            )
-        value = value_of(self)
-        return float(value) if value.__class__ is float else float(value.item())
-
-    def numpy(self) -> np.ndarray:
-        """Return a copy of the value as an array."""
-        return np.array(value_of(self))
-
-    def tolist(self) -> Any:
-        """Return the value as (nested lists of) Python numbers."""
-        return self.numpy().tolist()
+    # -- copies ----------------------------------------------------------------------------
 
     def detach(self) -> Tensor:
         """Return the same value as a constant: no gradient flows back through it."""
         return constant_of(value_of(self), self._extra)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(value_of(self), dtype=dtype)
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        raise GradvizTypeError(f"{self.label} is not an integer: it cannot be used as an index", where=where())
-
-    def __bool__(self) -> bool:
-        return bool(self.item())
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise GradvizTypeError(f"{self.label} is a scalar: it has no len()", where=where())
-        return self.shape[0]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if not self.shape:
-            raise GradvizTypeError(f"{self.label} is a scalar: it cannot be iterated over", where=where())
-        return (self[i] for i in range(self.shape[0]))
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else repr(self)
-
-    def __repr__(self) -> str:
-        value = value_of(self)
-        text = repr(value) if value.__class__ is float else np.array2string(value, separator=", ", prefix="Tensor(")
-        named = f", name={self.name!r}" if self.name else ""
-        grad = "" if self.requires_grad else ", requires_grad=False"
-        return f"Tensor({text}{named}{grad})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         return copy_leaf(self)
@@ -370,12 +318,6 @@ def _init_leaf(self: Tensor, op: Leaf, name: str | None) -> None:
 
 def _named(name: str | None) -> str:
     return f"Tensor {name!r}" if name else "Tensor"
-
-
-def value_of(t: Tensor) -> Any:
-    """Return the value without handing it out for writing."""
-    value = t._data
-    return value.array if value.__class__ is Exposed else value
 
 
 def site(t: Tensor) -> tuple[Any, int]:

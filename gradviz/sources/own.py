@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..engine.cotangents import cotangent
-from ..engine.leaves import CONST, Exposed, Leaf
+from ..engine.leaves import CONST, Exposed, Leaf, value_of
 from ..engine.registry import OPS, apply
 from ..engine.sites import OFFSET_MASK, Place, assigned_name
-from ..engine.tensor import Tensor, constant_of, site, value_of
+from ..engine.tensor import Tensor, constant_of, site
 from ..errors import GradvizTypeError, GraphError
 from ..graphs import Frame, Graph, Node, Number, Source
 from .naming import held_names, unique_names

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import LinearAlgebraError
+from ..leaves import value_of
 from ..registry import Sample, implements, primitive
 from ..sites import where
-from ..tensor import Tensor, constant, value_of
+from ..tensor import Tensor, constant
 from .indexing import getitem
 from .rules import numbers
 from .samples import Samples, cases

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, value_of
+from ..leaves import value_of
+from ..tensor import Tensor
 
 
 def numbers(x: Any) -> Any:
