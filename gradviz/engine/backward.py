@@ -24,10 +24,10 @@ from .admit import admit
 from .cotangents import PENDING, alone, stale, total, unbroadcast
 from .forms import ADD, ADD_NUMBER, MUL, MUL_NUMBER
 from .leaves import Exposed, Leaf, settle_leaf, value_of
-from .sites import remember, where
+from .sites import read_sources, unread, where
 from .tensor import Constant, Result, Tensor, constant_of, operands, site
 
-_key = attrgetter("_key")
+_key, _code = attrgetter("_key"), attrgetter("_code")
 _set_grad: Any = Tensor.__dict__["_grad"].__set__
 # One pass at a time: passes of several threads may share leaves.
 _lock = threading.RLock()
@@ -45,8 +45,6 @@ if hasattr(os, "register_at_fork"):
 def backward(root: Tensor, grad: Any, *, create_graph: bool = False) -> None:
     """Compute gradients from ``root`` down (the public text is at `Tensor.backward`)."""
     seed = _seed(root, grad)
-    if root._code is not None:
-        remember(root._code)
     with _lock:
         if create_graph:
             _recorded_pass(root, seed)
@@ -86,6 +84,8 @@ def _pass(root: Tensor, seed: Any) -> None:
     try:
         leaves = _search(found, had)
         order = sorted(found, key=_key, reverse=True)
+        if unread(root._code):
+            read_sources(map(_code, order))
         _refuse_stale(order, leaves)
         root._grad = seed
         _walk(order)

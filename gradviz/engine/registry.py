@@ -275,8 +275,10 @@ def _kept(op: Op, parameters: Parameters, given: dict[str, Any]) -> dict[str, An
     return {k: plain(v, op.name, k) for k, v in given.items() if v is not defaults[k]} or None
 
 
-def apply(op: Op, operands: tuple[Any, ...], attrs: dict[str, Any] | None = None) -> Tensor:
-    """Compute an op and record it as a node.
+def apply(
+    op: Op, operands: tuple[Any, ...], attrs: dict[str, Any] | None = None, given: tuple[Any, ...] = ()
+) -> Tensor:
+    """Compute an op and record it as a node; ``given`` are the operands as the user wrote them.
 
     Raises `ShapeError` or `GradvizTypeError`, naming the operands, where NumPy would raise.
     """
@@ -290,11 +292,11 @@ def apply(op: Op, operands: tuple[Any, ...], attrs: dict[str, Any] | None = None
             if x._makes is not Constant:
                 made = x._makes
         else:
-            return apply(op, _admitted(op, operands), attrs)
+            return apply(op, _admitted(op, operands), attrs, operands)
         value = x._data
         values.append(value if value.__class__ is not Exposed else settle_leaf(x))
     out = made()
-    out._data = compute(op, values, attrs or {}, operands)
+    out._data = compute(op, values, attrs or {}, given or operands)
     out._op = op
     out._a = operands
     out._b = attrs

@@ -11,8 +11,10 @@ from __future__ import annotations
 import dis
 import itertools
 import linecache
+import operator
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
@@ -22,6 +24,7 @@ ENGINE = str(Path(__file__).resolve().parent)
 # the creation number of a node stands above these bits of its key, the instruction offset below
 OFFSET_BITS = 24
 OFFSET_MASK = (1 << OFFSET_BITS) - 1
+STARTED = time.time() - 0.05  # a file system may be a tick behind
 
 
 class Place(NamedTuple):
@@ -103,15 +106,53 @@ def _characters(lines: tuple[str, ...], line: int | None, column: int | None) ->
 
 @lru_cache(maxsize=4096)
 def _lines(same: _Same) -> tuple[str, ...]:
-    """Return the lines of the file a code object came from, read once, when it is first asked for."""
+    """Return the lines of the file a code object came from, read once, when it is first asked for.
+
+    A file that was changed since the program started may not be what ran: it is compiled, and
+    its lines are only taken if the code object is in it.
+    """
     file = same.code.co_filename
     linecache.checkcache(file)
-    return tuple(line.rstrip("\n") for line in linecache.getlines(file))
+    lines = linecache.getlines(file)
+    if _changed(file) and not _compiles_to("".join(lines), same.code):
+        return ()
+    return tuple(line.rstrip("\n") for line in lines)
 
 
-def remember(code: CodeType) -> None:
-    """Read the source of ``code`` now, so that a later edit of the file does not change what is shown."""
-    _lines(_Same(code))
+def _changed(file: str) -> bool:
+    """Tell whether a file was written after this module was imported."""
+    try:
+        return Path(file).stat().st_mtime >= STARTED
+    except (OSError, ValueError):
+        return False
+
+
+def _compiles_to(text: str, code: CodeType) -> bool:
+    """Tell whether a source text holds what a code object was compiled from."""
+    try:
+        found = [compile(text, code.co_filename, "exec", dont_inherit=True)]
+    except (SyntaxError, ValueError):
+        return False
+    for one in found:
+        if one == code and all(map(operator.eq, one.co_positions(), code.co_positions())):
+            return True
+        found += [constant for constant in one.co_consts if isinstance(constant, CodeType)]
+    return False
+
+
+_read: set[int] = set()  # ids of code objects that `_lines` holds, or has held
+
+
+def unread(code: CodeType | None) -> bool:
+    """Tell whether the source of ``code`` has not been read yet."""
+    return code is not None and id(code) not in _read
+
+
+def read_sources(codes: Iterable[CodeType | None]) -> None:
+    """Read the sources of code objects now, so that a later edit of a file does not change what is shown."""
+    for code in {id(code): code for code in codes if code is not None}.values():
+        _read.add(id(code))
+        _lines(_Same(code))
 
 
 def _expression(lines: tuple[str, ...], line: int, end_line: int, column: int | None, end_column: int | None) -> str:
