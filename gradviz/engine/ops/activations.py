@@ -21,6 +21,25 @@ from .rules import masked, mixed, numbers
 from .samples import cases, unary
 from .special import erf
 
+__all__ = [
+    "dropout",
+    "elu",
+    "gelu",
+    "hardtanh",
+    "layer_norm",
+    "leaky_relu",
+    "log_softmax",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "standardize",
+]
+
 HALF_ROOT, SQUARE_ROOT = math.sqrt(0.5), math.sqrt(2 / math.pi)
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 

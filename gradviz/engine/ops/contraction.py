@@ -18,6 +18,18 @@ from .indexing import scatter
 from .rules import mixed, numbers
 from .samples import cases, draw
 
+__all__ = [
+    "cross",
+    "dot",
+    "einsum",
+    "inner",
+    "kron",
+    "outer",
+    "tensordot",
+    "vdot",
+    "vecdot",
+]
+
 Axes = tuple[tuple[int, ...], tuple[int, ...]]
 
 

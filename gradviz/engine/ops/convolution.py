@@ -26,6 +26,15 @@ from .indexing import scatter
 from .rules import mixed, numbers
 from .shapes import reshape
 
+__all__ = [
+    "avg_pool1d",
+    "avg_pool2d",
+    "conv1d",
+    "conv2d",
+    "max_pool1d",
+    "max_pool2d",
+]
+
 Sizes = int | tuple[int, ...]
 AXES = {1: "(N, C, L)", 2: "(N, C, H, W)"}
 

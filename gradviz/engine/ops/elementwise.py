@@ -16,6 +16,25 @@ from ..registry import primitive
 from .rules import numbers
 from .samples import binary, unary
 
+__all__ = [
+    "absolute",
+    "add",
+    "copysign",
+    "divide",
+    "fmax",
+    "fmin",
+    "fmod",
+    "maximum",
+    "minimum",
+    "multiply",
+    "negative",
+    "positive",
+    "power",
+    "reciprocal",
+    "remainder",
+    "subtract",
+]
+
 elementwise = functools.partial(primitive, elementwise=True)
 
 

@@ -14,6 +14,15 @@ from ..registry import Sample, implements, primitive
 from ..sites import where
 from .rules import mixed, numbers
 
+__all__ = [
+    "compress",
+    "extract",
+    "getitem",
+    "scatter",
+    "take",
+    "take_along_axis",
+]
+
 INDICES: tuple[Any, ...] = (
     *(1, -1, slice(1, 3), (slice(None), 2), (Ellipsis, None), slice(None, None, -2), (), (None, Ellipsis, 0)),
     *(np.array([0, 0, 2]), np.array([[0, -1], [2, 2]]), (np.array([1, 1, 3]), np.array([0, 0, 2]))),

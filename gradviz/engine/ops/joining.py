@@ -18,6 +18,24 @@ from .rules import mixed, numbers
 from .samples import draw
 from .shapes import atleast_2d, atleast_3d, broadcast_to, reshape
 
+__all__ = [
+    "append",
+    "array_split",
+    "broadcast_arrays",
+    "column_stack",
+    "concatenate",
+    "dstack",
+    "hsplit",
+    "hstack",
+    "meshgrid",
+    "pad",
+    "split",
+    "stack",
+    "unstack",
+    "vsplit",
+    "vstack",
+]
+
 Arrays = Iterable[Any]
 
 

@@ -20,6 +20,17 @@ from .indexing import getitem
 from .rules import numbers
 from .samples import Samples, cases
 
+__all__ = [
+    "cholesky",
+    "det",
+    "inv",
+    "matmul",
+    "matrix_power",
+    "pinv",
+    "slogdet",
+    "solve",
+]
+
 GILES = "Giles, Collected matrix derivative results (2008)"
 MURRAY = "Murray, Differentiation of the Cholesky decomposition (2016)"
 GOLUB = "Golub and Pereyra, The differentiation of pseudo-inverses (1973)"

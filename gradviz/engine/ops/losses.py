@@ -19,6 +19,17 @@ from .activations import log_softmax, sigmoid, softmax
 from .rules import masked, mixed, numbers
 from .samples import Samples, draw
 
+__all__ = [
+    "bce_with_logits",
+    "binary_cross_entropy",
+    "cross_entropy",
+    "hinge",
+    "huber",
+    "mae",
+    "mse",
+    "nll",
+]
+
 REDUCTIONS = ("mean", "sum", "none")
 LEAST = math.exp(-100)  # the logarithm of a probability goes no lower
 

@@ -20,6 +20,12 @@ from .elementwise import absolute
 from .rules import numbers
 from .samples import cases
 
+__all__ = [
+    "matrix_norm",
+    "norm",
+    "vector_norm",
+]
+
 
 def _euclidean(g: Any, y: Any, x: Any) -> Any:
     zero = np.equal(numbers(y), 0)

@@ -22,6 +22,23 @@ from .rules import masked, numbers
 from .samples import cases, draw
 
 # What np.sum, np.prod, np.max and np.min come to, at half their cost for small arrays.
+
+__all__ = [
+    "average",
+    "logsumexp",
+    "max",
+    "mean",
+    "median",
+    "min",
+    "nanmean",
+    "nansum",
+    "prod",
+    "ptp",
+    "std",
+    "sum",
+    "var",
+]
+
 total: Any = np.add.reduce
 product: Any = np.multiply.reduce
 largest: Any = np.maximum.reduce

@@ -11,6 +11,16 @@ import numpy as np
 from ..registry import primitive
 from .samples import binary, unary
 
+__all__ = [
+    "ceil",
+    "floor",
+    "floor_divide",
+    "rint",
+    "round",
+    "sign",
+    "trunc",
+]
+
 
 def _zero(g: Any, y: Any, *args: Any, **attrs: Any) -> Any:
     return g * 0.0

@@ -13,6 +13,12 @@ from ..sites import where
 from .reductions import Case, safe_to_divide
 from .samples import cases, draw
 
+__all__ = [
+    "cumprod",
+    "cumsum",
+    "trapezoid",
+]
+
 ALONG: tuple[Case, ...] = (
     *((((4,),), {}), (((2, 3),), {}), (((2, 3),), {"axis": 0}), (((2, 3, 2),), {"axis": -1})),
     *((((1,),), {"axis": 0}), (((0, 3),), {"axis": 0}), (((),), {})),

@@ -20,6 +20,16 @@ from .indexing import take_along_axis
 from .rules import masked, numbers
 from .samples import PAIRS, cases, draw, unary
 
+__all__ = [
+    "choose",
+    "clip",
+    "nan_to_num",
+    "partition",
+    "select",
+    "sort",
+    "where",
+]
+
 # -- by condition -----------------------------------------------------------------------------
 
 

@@ -15,6 +15,32 @@ from .indexing import scatter
 from .rules import mixed, numbers
 from .samples import cases, draw, unary
 
+__all__ = [
+    "astype",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "broadcast_to",
+    "diag",
+    "diagonal",
+    "expand_dims",
+    "flip",
+    "fliplr",
+    "flipud",
+    "moveaxis",
+    "ravel",
+    "repeat",
+    "reshape",
+    "roll",
+    "rot90",
+    "squeeze",
+    "swapaxes",
+    "tile",
+    "transpose",
+    "tril",
+    "triu",
+]
+
 
 def _back(g: Any, y: Any, x: Any, *args: Any, **attrs: Any) -> Any:
     return np.reshape(g, np.shape(x))

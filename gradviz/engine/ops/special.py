@@ -10,6 +10,10 @@ import numpy as np
 from .elementwise import elementwise
 from .samples import unary
 
+__all__ = [
+    "erf",
+]
+
 CODY = "W. J. Cody, Rational Chebyshev approximations for the error function, Math. Comp. 23 (1969)"
 
 # erf(x) = x·P(x²)/Q(x²) for |x| <= 0.46875; highest power first.
