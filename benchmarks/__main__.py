@@ -49,12 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="one round, small blocks, no long runs: rough figures"
-    )
-    parser.add_argument(
-        "--only", metavar="GLOB", default="*", help="only rows whose name matches, e.g. 'chain*'"
-    )
+    parser.add_argument("--quick", action="store_true", help="one round, small blocks, no long runs: rough figures")
+    parser.add_argument("--only", metavar="GLOB", default="*", help="only rows whose name matches, e.g. 'chain*'")
     known = [kind.name for kind in CONTESTANTS]
     parser.add_argument(
         "--against",

@@ -24,9 +24,7 @@ EPS = 1e-5
 def workloads() -> Iterator[Workload]:
     """Yield the array workloads, small ones first."""
     yield Workload("8x8 elementwise, 201 ops", 201, fma_start, fma_loss, fma_floor, arrays=True, target=1.9)
-    yield Workload(
-        "8x8 tanh(x @ W + b), 151 ops", 151, cell_start, cell_loss, cell_floor, arrays=True, target=1.5
-    )
+    yield Workload("8x8 tanh(x @ W + b), 151 ops", 151, cell_start, cell_loss, cell_floor, arrays=True, target=1.5)
     yield Workload(
         "64x128 layer norm + softmax, 62 ops", 62, norm_start, norm_loss, norm_floor, arrays=True, target=1.4
     )
@@ -34,9 +32,7 @@ def workloads() -> Iterator[Workload]:
     yield Workload(
         "matmul 1024, 3 products", 4, products_start, products_loss, products_floor, arrays=True, target=1.07
     )
-    yield Workload(
-        "1e6 elements, chain of 16 ops", 16, wide_start, wide_loss, wide_floor, arrays=True, target=1.15
-    )
+    yield Workload("1e6 elements, chain of 16 ops", 16, wide_start, wide_loss, wide_floor, arrays=True, target=1.15)
 
 
 def draw(*shapes: tuple[int, ...], low: float = -1.0, high: float = 1.0) -> list[Array]:

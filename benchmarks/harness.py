@@ -125,9 +125,7 @@ def measure(work: Workload, runners: Sequence[Runner], effort: Effort, smaller: 
     expected, first = timed(Floor(), work, leaves)
     outcomes = {FLOOR: Outcome(first=first)}
     for runner in runners:
-        outcomes[runner.name] = foreseen(runner, work, effort, smaller) or checked(
-            runner, work, leaves, expected
-        )
+        outcomes[runner.name] = foreseen(runner, work, effort, smaller) or checked(runner, work, leaves, expected)
     racing = [runner for runner in [Floor(), *runners] if outcomes[runner.name].status == "ok"]
     for turn in range(max(effort.rounds_for(outcomes[runner.name].first) for runner in racing)):
         shift = turn % len(racing)

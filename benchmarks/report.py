@@ -68,10 +68,7 @@ def growth(rows: Sequence[Row]) -> Table:
     """Tabulate what an op costs as the graph grows."""
     chain = [row for row in rows if row.work.series == "chain"]
     names = [name for name in (*OURS, FLOOR) if chain and name in chain[0].outcomes]
-    body = [
-        [f"{row.work.ops:,}", *(text for name in names for text in grown(row, chain[0], name))]
-        for row in chain
-    ]
+    body = [[f"{row.work.ops:,}", *(text for name in names for text in grown(row, chain[0], name))] for row in chain]
     header = ["ops", *(text for name in names for text in (f"{name}, an op", "to the first"))]
     return Table(
         "One op of a chain, by its length",

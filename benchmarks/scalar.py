@@ -293,9 +293,7 @@ def moons_floor(leaves: Sequence[float], items: Sequence[Any]) -> Result:
     return loss * share + decay * DECAY, [g + 2.0 * DECAY * p for g, p in zip(flat, leaves, strict=True)]
 
 
-def moons_forward(
-    layers: list[list[tuple[Sequence[float], float]]], point: Sequence[float]
-) -> list[list[float]]:
+def moons_forward(layers: list[list[tuple[Sequence[float], float]]], point: Sequence[float]) -> list[list[float]]:
     """Return the values of every layer, the point itself first."""
     kept = [list(point)]
     for depth, layer in enumerate(layers, start=1):
