@@ -103,7 +103,8 @@ def calls_in_backward(length: int) -> int:
 
 
 def linear_backward() -> Any:
-    return calls_in_backward(8000) <= 8.5 * calls_in_backward(1000)
+    calls_in_backward(10)  # what happens only once is over now
+    return calls_in_backward(8000) <= 8.1 * calls_in_backward(1000)
 
 
 def doubling() -> Any:

@@ -205,7 +205,7 @@ h1 { line-height: 1.2 } h2 { margin-top: 2.5rem }
 figure { margin: 1rem 0 } figcaption { color: #66717d }
 svg { max-width: 100%; height: auto }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem } .charts figure { flex: 1 1 26rem }
-.scroll { overflow: auto } .tall { max-height: 24rem }
+.scroll { overflow: auto } .scroll svg { min-width: 60rem } .tall { max-height: 24rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .2rem .9rem; text-align: right; border-bottom: 1px solid #a3acb644 }
 th { font-weight: 400 } thead th { font-weight: 700; position: sticky; top: 0; background: #fffffe }

@@ -119,7 +119,7 @@ def test_the_three_ways_agree(ran):
         for way in ("finite differences", "equations", "autograd")
     }
     np.testing.assert_allclose(losses["autograd"], losses["equations"], rtol=0, atol=1e-14)
-    np.testing.assert_allclose(losses["finite differences"], losses["equations"], rtol=0, atol=2e-4)
+    np.testing.assert_allclose(losses["finite differences"], losses["equations"], rtol=0, atol=3e-4)
     assert losses["finite differences"][-1] != losses["equations"][-1]
     run = open_run(out / "run")
     assert run.loss.tolist() == losses["autograd"][:-1].tolist()

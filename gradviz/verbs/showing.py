@@ -128,7 +128,7 @@ def _print(found: dict[str, Any]) -> None:
     from rich.text import Text
 
     out = console()
-    out.print(Text(_headline(found)))
+    out.print(Text(_headline(found)), soft_wrap=True)
     if found["loss"]:
         out.print(_loss_table(found["loss"]))
     if found["parameters"]:
@@ -137,7 +137,7 @@ def _print(found: dict[str, Any]) -> None:
     if hidden > 0:
         out.print(Text(f"... and {hidden} more parameters (--json has all)"))
     for key, value in found["meta"].items():
-        out.print(Text(clean(f"{key} = {value}")))
+        out.print(Text(clean(f"{key} = {value}")), soft_wrap=True)
 
 
 def _headline(found: dict[str, Any]) -> str:
