@@ -320,21 +320,21 @@ def signature(root: Any) -> int | None:
     if not isinstance(root, Tensor):
         return None
     found = [root]
-    positions = {id(root): 0}
+    positions = {root: 0}  # keyed by identity, as tensors hash
     trail: list[Any] = []
     for node in found:
-        op, value = node._op, node._data
-        if value.__class__ is not float:
-            trail.append(value_of(node).shape)
+        op = node._op
         if op.__class__ is Leaf:
-            trail.append(op.name)  # assigned or not
+            value = value_of(node)
+            trail += (op.name, value.__class__ is float or value.shape)  # not whether it was assigned
             continue
-        trail.append(op)
-        trail.append(node._key & OFFSET_MASK)
+        trail += (op, node._key & OFFSET_MASK)
         a = node._a
+        if a.__class__ is tuple and node._data.__class__ is not float:
+            trail.append(node._data.shape)
         for x in a if a.__class__ is tuple else (a, node._b):
             if isinstance(x, Tensor):
-                known = positions.setdefault(id(x), len(found))
+                known = positions.setdefault(x, len(found))
                 if known == len(found):
                     found.append(x)
                 else:
