@@ -137,7 +137,7 @@ def _wanting(node: Tensor) -> Iterable[Tensor]:
     """Return the operands that want a gradient, of a node that is no form on plain Tensors."""
     if node._a.__class__ is tuple:
         return [x for x in node._a if x._makes is not Constant]
-    return [x for x in (node._a, node._b) if isinstance(x, Tensor) and x._makes is not Constant]
+    return [x for x in (node._a, node._b) if isinstance(x, Tensor)]
 
 
 def _earlier(found: list[Tensor], had: list[Any]) -> dict[int, Any]:
@@ -188,7 +188,7 @@ def _commit(leaves: list[Tensor], earlier: dict[int, Any]) -> None:
     totals = []
     for leaf in leaves:
         g, old = leaf._grad, earlier.get(id(leaf))
-        if g is None:
+        if g is None or leaf._makes is Constant:  # none came, or it was frozen after it was used
             totals.append((leaf, old))
         elif old is not None:
             totals.append((leaf, old + g if isinstance(old, Tensor) else _own(old + g)))
