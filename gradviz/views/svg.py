@@ -18,7 +18,7 @@ from gradviz.views.painting import PRINTED, box_of, paint_card, shape, short
 if TYPE_CHECKING:
     from gradviz.views.drawing import Drawing
 
-__all__ = ["MOST", "describe", "render_dot", "to_svg"]
+__all__ = ["MOST", "describe", "render_dot", "title_of", "to_svg"]
 
 MOST = 2000  # nodes; more than that nobody can read and Graphviz takes for ever
 SVG = "{http://www.w3.org/2000/svg}"
@@ -130,6 +130,17 @@ def describe(frame: Frame, options: Options) -> str:
     return ", ".join(parts)
 
 
+def title_of(frame: Frame, options: Options) -> str:
+    """Return the title given, or one made from the results.
+
+    >>> from gradviz.graphs import Graph, Node
+    >>> title_of(Frame(Graph((Node(0, "x", "input", "input"),), (0,)), [0.5], [None]), Options())
+    'Computation graph of x'
+    """
+    names = ", ".join(wording.display_name(frame.graph.nodes[i]) for i in frame.graph.outputs[:3])
+    return escape.clean(options.title or f"Computation graph{' of ' if names else ''}{names}")
+
+
 def _count(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
@@ -166,15 +177,10 @@ class Page:
         root.set("width", short(width * SCALE))
         root.set("height", short(height * SCALE))
         root.set("font-family", FONTS)
-        root.append(shape("title", escape.clean(self.title()), id=f"{self.id}-title"))
+        root.append(shape("title", title_of(self.frame, self.options), id=f"{self.id}-title"))
         root.append(shape("desc", describe(self.frame, self.options), id=f"{self.id}-desc"))
         root.append(shape("style"))
         return root
-
-    def title(self) -> str:
-        """Return the title given, or one made from the results."""
-        names = ", ".join(wording.display_name(self.frame.graph.nodes[i]) for i in self.frame.graph.outputs[:3])
-        return self.options.title or f"Computation graph{' of ' if names else ''}{names}"
 
     def graph(self, graph: ET.Element) -> ET.Element:
         """Return the group that holds the picture, flat: scopes first, then edges, then nodes."""
