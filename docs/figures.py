@@ -1,6 +1,6 @@
 """Makes every figure of the README and the docs, as DOT and as SVG, by gradviz itself.
 
-python docs/figures.py            write docs/figures/*.dot and *.svg
+python docs/figures.py            write docs/figures/*.dot and *.svg, and docs/operations.md
 python docs/figures.py --check    compare the DOT text with what is committed; exit 1 on a difference
 
 The SVG is not compared: it is a product of the DOT and of the version of Graphviz.
@@ -9,6 +9,7 @@ The SVG is not compared: it is a product of the DOT and of the version of Graphv
 import argparse
 import difflib
 import re
+import runpy
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -91,12 +92,13 @@ def main() -> int:
 
 
 def write() -> int:
-    """Write every figure anew."""
+    """Write every figure, and the table of operations, anew."""
     FOLDER.mkdir(exist_ok=True)
     for name, figure in FIGURES.items():
         drawing = figure()
         for suffix in (".dot", ".svg"):
             print("wrote", drawing.save(FOLDER / f"{name}{suffix}").relative_to(DOCS.parent).as_posix())
+    runpy.run_path(str(DOCS / "operations.py"), run_name="__main__")
     return 0
 
 

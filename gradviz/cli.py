@@ -12,6 +12,7 @@ import contextlib
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from gradviz.errors import GradvizError
@@ -61,8 +62,9 @@ def _run(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
     except Exception as error:
         if arguments.debug:
-            raise
-        say(_explained(error))
+            traceback.print_exception(error)
+        else:
+            say(_explained(error))
         return TROUBLE
 
 

@@ -177,13 +177,24 @@ def test_draw_a_script_that_ends_itself(script, capsys, code, status):
     assert ("ended itself with status 3" in capsys.readouterr().err) == (status == 2)
 
 
-def test_debug_shows_the_traceback(script):
+@pytest.mark.parametrize("line", [["draw", "script.py:loss", "--debug"], ["--debug", "draw", "script.py:loss"]])
+def test_debug_shows_the_traceback(script, capsys, line):
     script.write_text("loss = 1 / 0\n")
-    with pytest.raises(gradviz.errors.GradvizError) as caught:
-        main(["draw", "script.py:loss", "--debug"])
-    assert isinstance(caught.value.__cause__, ZeroDivisionError)
-    with pytest.raises(gradviz.errors.GradvizError):
-        main(["--debug", "draw", "script.py:loss"])
+    assert main(line) == 2
+    err = capsys.readouterr().err
+    assert err.count("Traceback") == 2
+    assert "ScriptError" in err
+
+
+def test_an_error_of_our_own_is_said_in_two_lines(monkeypatch, capsys):
+    from gradviz.verbs import checkup
+
+    monkeypatch.setattr(checkup, "_extras", lambda: 1 / 0)
+    assert main(["doctor"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "gradviz: internal error: ZeroDivisionError: division by zero",
+        "  run it again with --debug to see where",
+    ]
 
 
 def test_hostile_names_do_not_reach_the_terminal(script, capsys):
@@ -233,6 +244,18 @@ def test_show_a_run_with_arrays_and_trouble(tmp_path, capsysbinary):
     assert found["parameters"][0]["last"] == 5.0
     assert found["parameters"][0]["last_grad"] is None
     assert main(["show", str(tmp_path / "run")]) == 0
+
+
+def test_a_damaged_run_is_a_finding(run, capsys):
+    rows = run / "seg-0000.npy"
+    data = bytearray(rows.read_bytes())
+    data[-70] ^= 1  # in the row before the last
+    rows.write_bytes(data)
+    for form in ([], ["--json"], ["--csv"]):
+        assert main(["show", str(run), *form]) == 1
+        out, err = capsys.readouterr()
+        assert out
+        assert "damaged: seg-0000.npy" in err
 
 
 def test_show_an_empty_run(tmp_path, capsys):

@@ -35,31 +35,24 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(given: Namespace) -> int:
-    """Show."""
+    """Show; return 1 for a run that is damaged."""
     from gradviz.tracing.reading import open_run
 
     opened = open_run(given.run_path)
     if given.csv:
         write(_csv(opened))
-        _tell_damage(opened)
-        return 0
-    found = _summary(opened)
-    if given.json:
-        write_json(found)
-        return 0
-    _print(found)
-    _tell_damage(opened)
-    return 0
+    elif given.json:
+        write_json(_summary(opened))
+    else:
+        _print(_summary(opened))
+    for note in opened.damage:
+        say(f"gradviz: damaged: {note}")
+    return 1 if opened.damage else 0
 
 
 def _csv(opened: Run) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         return opened.export(Path(folder) / "run.csv").read_bytes()
-
-
-def _tell_damage(opened: Run) -> None:
-    for note in opened.damage:
-        say(f"gradviz: damaged: {note}")
 
 
 def _summary(opened: Run) -> dict[str, Any]:
