@@ -7,6 +7,7 @@ The SVG is not compared: it is a product of the DOT and of the version of Graphv
 """
 
 import argparse
+import dataclasses
 import difflib
 import re
 import runpy
@@ -18,10 +19,17 @@ from pathlib import Path
 import numpy as np
 
 import gradviz
-from gradviz import Drawing, Tensor, nn
+from gradviz import Drawing, Frame, Graph, Tensor, nn
 
 DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "figures"
+
+
+def placeless(_result: Tensor) -> Frame:
+    """Return a frame without source lines, so that moving a line in this file changes no figure."""
+    frame = gradviz.frame(_result)
+    nodes = tuple(dataclasses.replace(node, source=None) for node in frame.graph)
+    return dataclasses.replace(frame, graph=Graph(nodes, frame.graph.outputs))
 
 
 def article() -> Drawing:
@@ -30,7 +38,7 @@ def article() -> Drawing:
     c = (a + b) * 2
     e = np.sin(c)
     e.backward()
-    return gradviz.draw(e, show=("name", "value", "grad", "local"))
+    return gradviz.draw(placeless(e), show=("name", "value", "grad", "local"))
 
 
 def error_squared(style: str) -> Drawing:
@@ -40,7 +48,7 @@ def error_squared(style: str) -> Drawing:
     error = w * x + b - y
     loss = error**2
     loss.backward()
-    return gradviz.draw(loss, style=style)
+    return gradviz.draw(placeless(loss), style=style)
 
 
 def backward_step() -> Drawing:
@@ -50,7 +58,7 @@ def backward_step() -> Drawing:
     error = w * x + b - y
     loss = error**2
     loss.backward()
-    return gradviz.draw(gradviz.steps(loss).backward[1])
+    return gradviz.draw(gradviz.steps(placeless(loss)).backward[1])
 
 
 def fitted_line() -> Drawing:
@@ -60,7 +68,7 @@ def fitted_line() -> Drawing:
     w, b = Tensor(0.0), Tensor(0.0)
     loss = ((w * x + b - y) ** 2).mean()
     loss.backward()
-    return gradviz.draw(loss)
+    return gradviz.draw(placeless(loss))
 
 
 def layers() -> Drawing:
@@ -70,7 +78,7 @@ def layers() -> Drawing:
     target = Tensor((np.arange(20) % 2)[:, None], requires_grad=False)
     loss = nn.bce_with_logits(model(x), target)
     loss.backward()
-    return gradviz.draw(loss, collapse=0, show=("name", "shape", "grad"))
+    return gradviz.draw(placeless(loss), collapse=0, show=("name", "shape", "grad"))
 
 
 FIGURES: dict[str, Callable[[], Drawing]] = {
