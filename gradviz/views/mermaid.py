@@ -24,6 +24,7 @@ __all__ = ["MOST_CHARACTERS", "MOST_EDGES", "to_mermaid"]
 MOST_CHARACTERS, MOST_EDGES = 50_000, 500  # beyond these Mermaid itself refuses (maxTextSize, maxEdges)
 SMALLER = "draw less of it: collapse=1 (by scope), fold=True or focus=name with hops=2; .svg has room for more"
 SHAPES = {"input": ("([", "])"), "param": ("[", "]"), "const": ("(", ")"), "result": ("[", "]"), "output": ("[", "]")}
+NO_TAGS = str.maketrans("<>", "‹›")  # a title knows no codes for them
 LIST_MARK = re.compile(r"^(\d*)([.)+-])(?=\s)")  # Mermaid takes such a line for a Markdown list
 
 
@@ -72,7 +73,8 @@ class Chart:
         from gradviz.views.svg import describe, title_of
 
         yield "---"
-        yield f"title: {json.dumps(title_of(self.frame, self.options))}"
+        title = title_of(self.frame, self.options).translate(NO_TAGS)
+        yield f"title: {json.dumps(title)}"
         yield "---"
         yield f"flowchart {self.options.direction}"
         yield f"    accDescr: {escape.for_mermaid(describe(self.frame, self.options))}"
@@ -89,6 +91,7 @@ class Chart:
             yield f"    classDef {role} {look},color:{theme.ink}"
         yield f"    classDef bad fill:{theme.alarm_fill},stroke:{theme.alarm},stroke-width:2px,color:{theme.ink}"
         yield f"    classDef later fill:{theme.paper},stroke:{theme.faint},stroke-dasharray:3 3,color:{theme.faint}"
+        yield f"    classDef scope fill:{theme.scope},stroke:{theme.scope_line},color:{theme.muted}"
         yield f"    classDef picked stroke:{theme.highlight},stroke-width:3px"
 
     def nodes(self) -> Iterator[str]:
@@ -96,7 +99,7 @@ class Chart:
         members: defaultdict[tuple[str, ...], list[Node]] = defaultdict(list)
         for node in self.frame.graph.nodes:
             members[node.scope].append(node)
-        paths = {scope[:depth] for scope in members for depth in range(len(scope) + 1)}
+        paths = {scope[:depth] for scope in members for depth in range(len(scope) + 1)} | {()}
         depth = 0
         for number, scope in enumerate(sorted(paths)):
             while depth >= len(scope) > 0:
@@ -105,11 +108,14 @@ class Chart:
             depth = len(scope)
             indent = "    " * depth
             if scope:
-                yield f'{indent}subgraph s{number}["{line(scope[-1], 60)}"]'
+                name = scope[-1] if scope[-1].strip() else f'"{scope[-1]}"'
+                yield f'{indent}subgraph s{number}["{line(name, 60)}"]'
             for node in members[scope]:
                 yield f"{indent}    {self.node(self.writer.cards[node.id])}"
         for level in range(depth, 0, -1):
             yield f"{'    ' * level}end"
+        if len(paths) > 1:
+            yield f"    class {','.join(f's{number}' for number in range(1, len(paths)))} scope"
 
     def node(self, card: Card) -> str:
         """Return one node: its id, its text in the shape of its kind, its classes."""
@@ -146,9 +152,10 @@ class Chart:
 
 
 def line(text: str, limit: int = escape.LIMIT) -> str:
-    """Return a line of a label; what Mermaid would take for the start of a list is written as a code.
+    """Return a line of a label that Mermaid takes neither for a list nor, at a backslash and an n, for two lines.
 
     >>> line("1. first"), line("-0.5")
     ('1#46; first', '-0.5')
     """
-    return LIST_MARK.sub(lambda hit: f"{hit[1]}#{ord(hit[2])};", escape.for_mermaid(text, limit))
+    found = LIST_MARK.sub(lambda hit: f"{hit[1]}#{ord(hit[2])};", escape.for_mermaid(text, limit))
+    return found.replace("#92;n", "#92;#8203;n")
