@@ -291,8 +291,8 @@ def test_what_is_handed_out_is_a_copy():
     w = Tensor([1.0, 2.0])
     y = w * w
     y.numpy()[0] = 50.0
-    np.asarray(y)[0] = 50.0
-    np.array(w)[0] = 50.0
+    np.asarray(y.detach())[0] = 50.0
+    np.array(w.detach())[0] = 50.0
     y.tolist()[0] = 50.0
     y.sum().backward()
     assert np.array_equal(w.grad, [2.0, 4.0])
