@@ -16,6 +16,7 @@ from .sites import where
 
 Number = float | np.ndarray
 SCALARS = (float, int, bool)
+REAL = frozenset("fiub")  # kinds of dtypes
 
 
 def admit(value: Any, *, what: str = "operand") -> Any:
@@ -27,6 +28,8 @@ def admit(value: Any, *, what: str = "operand") -> Any:
     if value.__class__ in SCALARS:
         return _as_float(value, what)
     if isinstance(value, np.ndarray | np.generic):
+        if value.__class__ is not np.ndarray and isinstance(value, np.ma.MaskedArray):
+            raise _refusal(what, "a masked array, whose mask would be lost")
         return _owned(np.array(value, copy=True, subok=False), what)
     if isinstance(value, int | float):
         return _as_float(value, what)
@@ -54,7 +57,7 @@ def _from_sequence(value: Any, what: str) -> np.ndarray:
 
 
 def _owned(array: np.ndarray, what: str) -> Any:
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in REAL:
         kind = "complex numbers" if array.dtype.kind == "c" else f"dtype {array.dtype}"
         raise _refusal(what, f"{kind}, value {_short(array)}")
     if array.ndim == 0 and array.dtype == np.float64:
@@ -95,8 +98,9 @@ def differentiable(value: Any, name: str | None) -> Any:
 
 def settle(data: Any) -> Any:
     """Return the result of an op as the graph keeps it: float64 scalars as Python floats."""
-    kind = data.__class__
-    if kind is float or (kind is np.ndarray and data.ndim):
+    if data.__class__ is float:
         return data
     array = np.asarray(data)
+    if array.dtype.kind not in REAL:
+        raise TypeError(f"the result holds {array.dtype}, not real numbers")
     return float(array) if array.ndim == 0 and array.dtype == np.float64 else array

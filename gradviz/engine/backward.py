@@ -12,8 +12,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable
-from itertools import repeat, starmap
-from operator import attrgetter, is_
+from itertools import chain, repeat, starmap
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -42,9 +42,24 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_new_lock)
 
 
-def backward(root: Tensor, grad: Any, *, create_graph: bool = False) -> None:
-    """Compute gradients from ``root`` down (the public text is at `Tensor.backward`)."""
-    seed = _seed(root, grad)
+def backward(root: Tensor, grad: Any = None, *, create_graph: bool = False) -> None:
+    """Compute the gradient of this value by everything it was made of.
+
+    ``grad`` is the gradient to start from, of this tensor's shape; it may be left out for a
+    scalar. Leaves add the result to their ``grad``, results keep it. With
+    ``create_graph=True`` the gradients are Tensors themselves and can be differentiated again.
+    Either every gradient is set or, after an error or Ctrl-C, none.
+
+    Raises `NonScalarError` for an array without ``grad``, `GradvizTypeError` if nothing here
+    requires a gradient and `StaleValueError` if a leaf was changed after it was used.
+
+    >>> w = Tensor(3.0)
+    >>> (w * w).backward()
+    >>> w.grad
+    6.0
+    """
+    plain = grad is None and root.__class__ is Result and root._data.__class__ is float
+    seed = 1.0 if plain else _seed(root, grad)
     with _lock:
         if create_graph:
             _recorded_pass(root, seed)
@@ -79,47 +94,61 @@ def _seed(root: Tensor, grad: Any) -> Any:
 
 
 def _pass(root: Tensor, seed: Any) -> None:
-    found: list[Tensor] = [root]
-    had: list[Any] = [root._grad]
+    found, before = [root], [(root, root._grad)]
     try:
-        leaves = _search(found, had)
-        order = sorted(found, key=_key, reverse=True)
-        if unread(root._code):
-            read_sources(map(_code, order))
-        _refuse_stale(order, leaves)
+        order, leaves = prepare(found, before)
         root._grad = seed
-        _walk(order)
-        _commit(leaves, _earlier(found, had))
+        walk(order)
+        _commit(leaves, before)
     except BaseException:
-        # One call into C puts everything back: Ctrl-C cannot come between.
-        deque(map(_set_grad, found, had), maxlen=0)
+        put_back(found, before)
         raise
 
 
-def _search(found: list[Tensor], had: list[Any]) -> list[Tensor]:
+def prepare(found: list[Tensor], before: list[tuple[Tensor, Any]]) -> tuple[list[Tensor], list[Tensor]]:
+    """Mark everything that the one node in ``found`` needs a gradient for; return it newest first, and the leaves.
+
+    ``found`` and ``before`` are filled with what `put_back` needs. Raises `StaleValueError`.
+    """
+    leaves = _search(found, before)
+    order = sorted(found, key=_key, reverse=True)
+    if unread(found[0]._code):
+        read_sources(map(_code, order))
+    assigned = [leaf for leaf in leaves if leaf._op.assigned]
+    if assigned:
+        _refuse_stale(order, assigned)
+    return order, leaves
+
+
+def put_back(found: list[Tensor], before: list[tuple[Tensor, Any]]) -> None:
+    """Restore every gradient slot: one call into C, so that Ctrl-C cannot come between."""
+    deque(starmap(_set_grad, chain(zip(found, repeat(None)), before)), maxlen=0)
+
+
+def _search(found: list[Tensor], before: list[tuple[Tensor, Any]]) -> list[Tensor]:
     """Find what the one node in ``found`` was made of and wants a gradient; return the leaves among it.
 
-    Each is marked as pending, and ``had`` gets the gradient that it had before.
+    Each is marked as pending, and ``before`` gets those that had a gradient, with it.
     """
     leaves = []
-    push, keep, pending = found.append, had.append, PENDING
+    push, pending = found.append, PENDING
     found[0]._grad = pending
     for node in found:
         a = node._a
         kind = a.__class__
         if kind is Result or kind is Tensor:
-            grad = a._grad
-            if grad is not pending:
-                keep(grad)
+            if a._grad is not pending:
+                if a._grad is not None:
+                    before.append((a, a._grad))
                 push(a)
                 a._grad = pending
             b = node._b
-            if b.__class__ is not float and b is not None:
-                grad = b._grad
-                if grad is not pending:
-                    keep(grad)
-                    push(b)
-                    b._grad = pending
+            kind = b.__class__
+            if kind is not float and kind is not Constant and b is not None and b._grad is not pending:
+                if b._grad is not None:
+                    before.append((b, b._grad))
+                push(b)
+                b._grad = pending
         elif a is None:
             leaves.append(node)
             if node._data.__class__ is Exposed:
@@ -127,7 +156,7 @@ def _search(found: list[Tensor], had: list[Any]) -> list[Tensor]:
         else:
             for x in _wanting(node):
                 if x._grad is not pending:
-                    keep(x._grad)
+                    before.append((x, x._grad))
                     push(x)
                     x._grad = pending
     return leaves
@@ -137,17 +166,10 @@ def _wanting(node: Tensor) -> Iterable[Tensor]:
     """Return the operands that want a gradient, of a node that is no form on plain Tensors."""
     if node._a.__class__ is tuple:
         return [x for x in node._a if x._makes is not Constant]
-    return [x for x in (node._a, node._b) if isinstance(x, Tensor)]
+    return [x for x in (node._a, node._b) if isinstance(x, Tensor) and x.__class__ is not Constant]
 
 
-def _earlier(found: list[Tensor], had: list[Any]) -> dict[int, Any]:
-    """Return the gradients that were there before, by id; nearly always there are none."""
-    if all(map(is_, had, repeat(None))):
-        return {}
-    return {id(t): grad for t, grad in zip(found, had, strict=True) if grad is not None}
-
-
-def _walk(order: list[Tensor]) -> None:
+def walk(order: list[Tensor]) -> None:
     """Send every node's gradient on to its operands. Sums and products of like operands are inline."""
     pending = PENDING
     for node in order:
@@ -160,34 +182,35 @@ def _walk(order: list[Tensor]) -> None:
             a, b = node._a, node._b
             c = g * b._data
             had = a._grad
-            a._grad = c if had is pending else had + c if had.__class__ is float else total(a, had, c)
+            a._grad = c if had is pending else had + c if had.__class__ is float else total(had, c)
             c = g * a._data
             had = b._grad
-            b._grad = c if had is pending else had + c if had.__class__ is float else total(b, had, c)
+            b._grad = c if had is pending else had + c if had.__class__ is float else total(had, c)
         elif op is ADD:
             a, b = node._a, node._b
             had = a._grad
-            a._grad = g if had is pending else had + g if had.__class__ is float else total(a, had, g)
+            a._grad = g if had is pending else had + g if had.__class__ is float else total(had, g)
             had = b._grad
-            b._grad = g if had is pending else had + g if had.__class__ is float else total(b, had, g)
+            b._grad = g if had is pending else had + g if had.__class__ is float else total(had, g)
         elif op is MUL_NUMBER:
             a = node._a
             c = g * node._b
             had = a._grad
-            a._grad = c if had is pending else had + c if had.__class__ is float else total(a, had, c)
+            a._grad = c if had is pending else had + c if had.__class__ is float else total(had, c)
         elif op is ADD_NUMBER:
             a = node._a
             had = a._grad
-            a._grad = g if had is pending else had + g if had.__class__ is float else total(a, had, g)
+            a._grad = g if had is pending else had + g if had.__class__ is float else total(had, g)
         elif op.__class__ is not Leaf:
             op.pull(node, g)
 
 
-def _commit(leaves: list[Tensor], earlier: dict[int, Any]) -> None:
+def _commit(leaves: list[Tensor], before: list[tuple[Tensor, Any]]) -> None:
     """Give every leaf a gradient of its own, added to what it had, in one step."""
+    had = {id(t): grad for t, grad in before}
     totals = []
     for leaf in leaves:
-        g, old = leaf._grad, earlier.get(id(leaf))
+        g, old = leaf._grad, had.get(id(leaf))
         if g is None or leaf._makes is Constant:  # none came, or it was frozen after it was used
             totals.append((leaf, old))
         elif old is not None:
@@ -196,7 +219,8 @@ def _commit(leaves: list[Tensor], earlier: dict[int, Any]) -> None:
             del g
             if not alone(leaf):
                 totals.append((leaf, leaf._grad.copy()))
-    deque(starmap(_set_grad, totals), maxlen=0)
+    if totals:
+        deque(starmap(_set_grad, totals), maxlen=0)
 
 
 def _own(g: Any) -> Any:
@@ -206,11 +230,8 @@ def _own(g: Any) -> Any:
 # -- leaves that were changed -----------------------------------------------------------------
 
 
-def _refuse_stale(found: list[Tensor], leaves: list[Tensor]) -> None:
-    """Raise if a leaf was assigned after a node had used its value."""
-    assigned = [leaf for leaf in leaves if leaf._op.assigned]
-    if not assigned:
-        return
+def _refuse_stale(found: list[Tensor], assigned: list[Tensor]) -> None:
+    """Raise if one of the ``assigned`` leaves got its new value after a node had used the old one."""
     oldest = next((n._key for n in reversed(found) if n._a is not None), 0)
     suspects = {id(leaf) for leaf in assigned if leaf._key > oldest}
     if not suspects:
@@ -251,7 +272,7 @@ def reachable(root: Tensor) -> list[Tensor]:
                 seen.add(id(x))
                 found.append(x)
     found.sort(key=_key, reverse=True)
-    _refuse_stale(found, [n for n in found if n.is_leaf])
+    _refuse_stale(found, [n for n in found if n.is_leaf and n._op.assigned])
     return found
 
 
@@ -268,3 +289,9 @@ def _recorded_pull(node: Tensor, g: Tensor, grads: dict[int, Tensor]) -> None:
 def _fit_recorded(c: Any, x: Tensor) -> Tensor:
     c = c if isinstance(c, Tensor) else constant_of(admit(c))
     return c if c.shape == x.shape else unbroadcast(c, x.shape)  # type: ignore[no-any-return]
+
+
+def install() -> None:
+    """Make `backward` the method of that name."""
+    backward.__qualname__ = "Tensor.backward"
+    Tensor.backward = backward  # type: ignore[assignment,method-assign]

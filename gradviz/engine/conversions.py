@@ -21,6 +21,7 @@ class Conversions:
     __slots__ = ()
 
     if TYPE_CHECKING:
+
         @property
         def label(self) -> str: ...  # noqa: D102
 

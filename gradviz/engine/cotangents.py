@@ -16,7 +16,7 @@ from .tensor import Constant, Result, Tensor, site
 PENDING: Any = type("Pending", (), {"__repr__": lambda self: "<no gradient yet>"})()
 
 
-IN_PLACE_SIZE = 4096  # elements; below that a new array costs less than finding out
+IN_PLACE_SIZE = 16384  # elements; below that a new array costs less than finding out
 
 
 def give(t: Tensor, c: Any) -> None:
@@ -25,24 +25,35 @@ def give(t: Tensor, c: Any) -> None:
     The first is kept by reference; a sum that nobody else holds is added to in place.
     """
     had = t._grad
-    if had is PENDING:
-        t._grad = c
-    else:
-        t._grad = total(t, had, c)
+    t._grad = c if had is PENDING else total(had, c)
 
 
-def total(t: Tensor, had: Any, c: Any) -> Any:
-    """Return ``had + c``, in place if ``had``, the gradient of ``t``, is large and nobody else's."""
+def total(had: Any, c: Any) -> Any:
+    """Return ``had + c``, in place if ``had`` is large and held by one gradient slot and the caller only."""
     if had.__class__ is float:
         return had + c
-    if had.size < IN_PLACE_SIZE:
+    if had.size < IN_PLACE_SIZE or getrefcount(had) > _SHARED or had.base is not None or not had.flags.writeable:
         return np.asarray(had + c)
-    del had
-    return np.add(t._grad, c, out=t._grad) if alone(t) else t._grad + c
+    return np.add(had, c, out=had)
+
+
+def _holders(had: Any) -> int:
+    return getrefcount(had)
+
+
+def _count_shared() -> int:
+    """Count the references `total` sees to an array that a gradient slot and its caller hold."""
+    t = Tensor(0.0)
+    t._grad = np.zeros(1)
+    had = t._grad
+    return _holders(had)
+
+
+_SHARED = _count_shared()
 
 
 def alone(t: Tensor) -> bool:
-    """Tell whether nothing but ``t`` holds its gradient array, so that it may be changed in place."""
+    """Tell whether nothing but ``t`` holds its gradient array."""
     return getrefcount(t._grad) <= _ALONE and t._grad.base is None and t._grad.flags.writeable
 
 
@@ -76,6 +87,8 @@ def fit(c: Any, x: Any) -> Any:
 def unbroadcast(c: Any, shape: tuple[int, ...]) -> Any:
     """Sum over the axes along which a value of ``shape`` was broadcast; works on Tensors too."""
     extra = c.ndim - len(shape)
+    if c.shape[extra:] == shape and c.__class__ is np.ndarray:  # a bias: only leading axes were added
+        return np.add.reduce(c, axis=tuple(range(extra)))
     if extra < 0:
         return np.broadcast_to(c, shape)
     axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and c.shape[i + extra] != 1))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .cotangents import PENDING, fit, give, give_fit
+from .cotangents import PENDING, fit, give, give_fit, recorded_value, total
 
 Pull = Callable[[Any, Any], None]
 
@@ -58,8 +58,6 @@ def power(x: Any, y: float) -> Any:
 
 def slope_of_power(x: Any, n: float) -> Any:
     """Return d(x**n)/dx = n·x**(n-1), and 0 for n = 0 also at x = 0."""
-    if n == 2.0:
-        return 2.0 * x
     return 0.0 * x if n == 0.0 else n * power(x, n - 1.0)
 
 
@@ -103,11 +101,15 @@ def _truediv(give: Pull) -> Pull:
 
 
 def _add_number(node: Any, g: Any) -> None:
-    give(node._a, g)
+    a = node._a
+    had = a._grad
+    a._grad = g if had is PENDING else total(had, g)
 
 
 def _negated(node: Any, g: Any) -> None:
-    give(node._a, -g)
+    a = node._a
+    had = a._grad
+    a._grad = -g if had is PENDING else total(had, -g)
 
 
 def _mul_number(node: Any, g: Any) -> None:
@@ -124,8 +126,34 @@ def _number_div(node: Any, g: Any) -> None:
 
 
 def _pow_number(node: Any, g: Any) -> None:
+    a, n = node._a, node._b
+    c = g * (2.0 * a._data if n == 2.0 else slope_of_power(a._data, n))
+    had = a._grad
+    a._grad = c if had is PENDING else total(had, c)
+
+
+# One operand is a Constant, of any shape: only the other gets a gradient.
+
+
+def _add_constant(node: Any, g: Any) -> None:
+    give_fit(node._a, g)
+
+
+def _negated_constant(node: Any, g: Any) -> None:
+    give_fit(node._a, -g)
+
+
+def _mul_constant(node: Any, g: Any) -> None:
+    give_fit(node._a, g * recorded_value(node._b, node))
+
+
+def _div_by_constant(node: Any, g: Any) -> None:
+    give_fit(node._a, quotient(g, recorded_value(node._b, node)))
+
+
+def _constant_div(node: Any, g: Any) -> None:
     a = node._a
-    give(a, g * slope_of_power(a._data, node._b))
+    give_fit(a, quotient(-g * node._data, a._data))
 
 
 def _matmul(node: Any, g: Any) -> None:
@@ -155,30 +183,36 @@ def unary_pull(rule: Callable[..., Any] | None) -> Pull:
     return pull
 
 
-# Two floats or two arrays of one shape and dtype; one of them and a number on its right or left.
-ADD, SUB, MUL, DIV = (
-    Form(name, maker(give)) for name, maker in (("add", _add), ("sub", _sub), ("mul", _mul), ("div", _truediv))
+def _table(*rows: tuple[str, Pull], swapped: bool = False) -> dict[str, Form]:
+    return {name: Form(name, pull, swapped=swapped) for name, pull in rows}
+
+
+# Two floats or two arrays of one shape and dtype; arrays that broadcast or differ in dtype.
+ALIKE = _table(("add", _add(give)), ("sub", _sub(give)), ("mul", _mul(give)), ("div", _truediv(give)))
+BROADCAST = _table(
+    ("add", _add(give_fit)), ("sub", _sub(give_fit)), ("mul", _mul(give_fit)), ("div", _truediv(give_fit))
 )
-ADD_NUMBER, SUB_NUMBER = Form("add", _add_number), Form("sub", _add_number)
-MUL_NUMBER, DIV_NUMBER = Form("mul", _mul_number), Form("div", _div_by_number)
-NUMBER_ADD, NUMBER_SUB = Form("add", _add_number, swapped=True), Form("sub", _negated, swapped=True)
-NUMBER_MUL, NUMBER_DIV = Form("mul", _mul_number, swapped=True), Form("div", _number_div, swapped=True)
+# A number on the right or on the left.
+NUMBER = _table(("add", _add_number), ("sub", _add_number), ("mul", _mul_number), ("div", _div_by_number))
+SWAPPED = _table(("add", _add_number), ("sub", _negated), ("mul", _mul_number), ("div", _number_div), swapped=True)
+# A Constant on the right or on the left.
+CONSTANT = _table(("add", _add_constant), ("sub", _add_constant), ("mul", _mul_constant), ("div", _div_by_constant))
+CONSTANT_LEFT = _table(
+    ("add", _add_constant),
+    ("sub", _negated_constant),
+    ("mul", _mul_constant),
+    ("div", _constant_div),
+    swapped=True,
+)
 POW_NUMBER = Form("pow", _pow_number)
 NEG = Form("neg", _negated)
-# Two arrays that broadcast or differ in dtype (alike ones take ADD, SUB, ...); two matrices.
-BROADCAST = {
-    form.name: form
-    for form in (
-        Form("add", _add(give_fit)),
-        Form("sub", _sub(give_fit)),
-        Form("mul", _mul(give_fit)),
-        Form("div", _truediv(give_fit)),
-    )
-}
 MATMUL = Form("matmul", _matmul)
 
+# The backward pass writes these out in its loop.
+ADD, MUL = ALIKE["add"], ALIKE["mul"]
+ADD_NUMBER, MUL_NUMBER = NUMBER["add"], NUMBER["mul"]
+
 FORMS = (
-    *(ADD, SUB, MUL, DIV, ADD_NUMBER, SUB_NUMBER, MUL_NUMBER, DIV_NUMBER),
-    *(NUMBER_ADD, NUMBER_SUB, NUMBER_MUL, NUMBER_DIV, POW_NUMBER, NEG, MATMUL),
-    *BROADCAST.values(),
+    *(form for table in (ALIKE, BROADCAST, NUMBER, SWAPPED, CONSTANT, CONSTANT_LEFT) for form in table.values()),
+    *(POW_NUMBER, NEG, MATMUL),
 )

@@ -11,7 +11,6 @@ functions nest, and a gradient can be part of a loss.
 from __future__ import annotations
 
 import functools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -193,20 +192,18 @@ def _plain_pass(y: Tensor, seed: Any, wanted: list[Tensor], outer: bool) -> list
     Returns None if ``y`` depends on a tensor outside that requires a gradient, unless nobody
     outside is recording.
     """
-    found, had = [y], [y._grad]
+    found, before = [y], [(y, y._grad)]
     own = {id(x) for x in wanted}
     with passes._lock:
         try:
-            leaves = passes._search(found, had)
+            order, leaves = passes.prepare(found, before)
             if outer and not own.issuperset(map(id, leaves)):
                 return None
-            order = sorted(found, key=passes._key, reverse=True)
-            passes._refuse_stale(order, leaves)
             y._grad = seed
-            passes._walk(order)
+            passes.walk(order)
             return [_taken(x) for x in wanted]
         finally:
-            deque(map(passes._set_grad, found, had), maxlen=0)
+            passes.put_back(found, before)
 
 
 def _taken(x: Tensor) -> Any:

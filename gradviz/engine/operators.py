@@ -61,6 +61,24 @@ def __{name}__(self, other):
             out._op = ALIKE if x.shape == y.shape and x.dtype is y.dtype else BROADCAST
             {record}
         return slow(self, other)
+    if kind is Constant:
+        y = other._data
+        if x.__class__ is float and y.__class__ is float:
+            out = Result()
+            out._data = {floats}
+            out._op = CONSTANT
+            {record}
+        if x.__class__ is ndarray and y.__class__ is ndarray:
+            out = Result()
+            try:
+                data = out._data = ufunc(x, y)
+            except ValueError:
+                return slow(self, other)
+            if data.__class__ is not ndarray:
+                return slow(self, other)
+            out._op = CONSTANT
+            {record}
+        return slow(self, other)
     if kind is not float:
         if kind is not int and kind is not float64:
             return slow(self, other)
@@ -102,6 +120,32 @@ def __r{name}__(self, other):
         out._op = SWAPPED
         {record}
     return slow(other, self)
+"""
+
+CONSTANT = """
+def __{name}__(self, other):
+    kind = other.__class__
+    if kind is Result or kind is Tensor:
+        x = self._data
+        y = other._data
+        if x.__class__ is float and y.__class__ is float:
+            out = Result()
+            out._data = {floats}
+            out._op = CONSTANT
+            self, other = other, self
+            {record}
+        if x.__class__ is ndarray and y.__class__ is ndarray:
+            out = Result()
+            try:
+                data = out._data = ufunc(x, y)
+            except ValueError:
+                return slow(self, other)
+            if data.__class__ is not ndarray:
+                return slow(self, other)
+            out._op = CONSTANT
+            self, other = other, self
+            {record}
+    return slow(self, other)
 """
 
 POWER = """
@@ -161,6 +205,7 @@ def _compile(template: str, title: str, names: dict[str, Any], **text: str) -> d
     file = f"{ENGINE}/operators.py: {title}"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     scope: dict[str, Any] = {
+        "Constant": Constant,
         "Result": Result,
         "Tensor": Tensor,
         "_getframe": _getframe,
@@ -175,29 +220,46 @@ def _compile(template: str, title: str, names: dict[str, Any], **text: str) -> d
     return scope
 
 
-def _binary(
-    name: str, ours: Callable[..., Any], ufunc: Any, symbol: str, kinds: tuple[forms.Form, ...], also: dict[str, Any]
-) -> dict[str, Any]:
-    alike, number, swapped = kinds
-    safe = name == "truediv"  # the only one that raises for floats
+# The four operators with every quick path: name, function, ufunc, how floats do it.
+FOUR: tuple[tuple[str, Callable[..., Any], Any, str], ...] = (
+    ("add", add, np.add, "{} + {}"),
+    ("sub", subtract, np.subtract, "{} - {}"),
+    ("mul", multiply, np.multiply, "{} * {}"),
+    ("truediv", divide, np.divide, "quotient({}, {})"),
+)
+
+
+def _binary(name: str, ours: Callable[..., Any], ufunc: Any, floats: str, also: dict[str, Any]) -> dict[str, Any]:
+    op = name.removeprefix("true")
+    names = {
+        "ALIKE": forms.ALIKE[op],
+        "BROADCAST": forms.BROADCAST[op],
+        "CONSTANT": forms.CONSTANT[op],
+        "NUMBER": forms.NUMBER[op],
+        "SWAPPED": forms.SWAPPED[op],
+        "quotient": forms.quotient,
+        "slow": ours,
+        "ufunc": ufunc,
+        **also,
+    }
     return _compile(
         BINARY,
         f"__{name}__",
-        {
-            "ALIKE": alike,
-            "NUMBER": number,
-            "SWAPPED": swapped,
-            "BROADCAST": forms.BROADCAST[alike.name],
-            "ufunc": ufunc,
-            "slow": ours,
-            "quotient": forms.quotient,
-            **also,
-        },
+        names,
         name=name,
-        floats="quotient(x, y)" if safe else f"x {symbol} y",
-        number="quotient(x, other)" if safe else f"x {symbol} other",
-        swapped="quotient(other, x)" if safe else f"other {symbol} x",
+        floats=floats.format("x", "y"),
+        number=floats.format("x", "other"),
+        swapped=floats.format("other", "x"),
     )
+
+
+def _of_constant(name: str, ours: Callable[..., Any], ufunc: Any, floats: str) -> Callable[..., Any]:
+    """Compile the method of a Constant on the left of a Tensor."""
+    form = forms.CONSTANT_LEFT[name.removeprefix("true")]
+    names = {"CONSTANT": form, "quotient": forms.quotient, "slow": ours, "ufunc": ufunc}
+    made = _compile(CONSTANT, f"Constant.__{name}__", names, name=name, floats=floats.format("x", "y"))
+    method: Callable[..., Any] = made[f"__{name}__"]
+    return method
 
 
 def quick_methods(**also: Any) -> dict[str, Callable[..., Any]]:
@@ -206,11 +268,10 @@ def quick_methods(**also: Any) -> dict[str, Callable[..., Any]]:
     ``also`` replaces names in the templates: ``Result``, the class of what they make, and
     ``Tensor``, the other class of operand that they expect.
     """
-    made = {
-        **_binary("add", add, np.add, "+", (forms.ADD, forms.ADD_NUMBER, forms.NUMBER_ADD), also),
-        **_binary("sub", subtract, np.subtract, "-", (forms.SUB, forms.SUB_NUMBER, forms.NUMBER_SUB), also),
-        **_binary("mul", multiply, np.multiply, "*", (forms.MUL, forms.MUL_NUMBER, forms.NUMBER_MUL), also),
-        **_binary("truediv", divide, np.divide, "/", (forms.DIV, forms.DIV_NUMBER, forms.NUMBER_DIV), also),
+    made: dict[str, Any] = {}
+    for row in FOUR:
+        made |= _binary(*row, also)
+    made |= {
         **_compile(POWER, "__pow__", {"NUMBER": forms.POW_NUMBER, "power": forms.power, "slow": pow_, **also}),
         **_compile(NEGATIVE, "__neg__", {"NEG": forms.NEG, "slow": negative, **also}),
         **_compile(MATRIX, "__matmul__", {"MATMUL": forms.MATMUL, "slow": matmul, **also}),
@@ -267,6 +328,8 @@ def install() -> None:
     for name, method in quick_methods().items():
         method.__qualname__ = f"Tensor.__{name}__"
         setattr(Tensor, f"__{name}__", method)
+    for row in FOUR:
+        setattr(Constant, f"__{row[0]}__", _of_constant(*row))
     for form in forms.FORMS:
         form.op = OPS[form.name]
 

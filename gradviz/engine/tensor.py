@@ -203,21 +203,6 @@ class Tensor(Conversions, Methods):
 
     # -- gradients --------------------------------------------------------------------------
 
-    def backward(self, grad: Any = None, *, create_graph: bool = False) -> None:
-        """Compute the gradient of this value by everything it was made of.
-
-        ``grad`` is the gradient to start from, of this tensor's shape; it may be left out for a
-        scalar. Leaves add the result to their ``grad``, results keep it. With
-        ``create_graph=True`` the gradients are Tensors themselves and can be differentiated again.
-        Either every gradient is set or, after an error or Ctrl-C, none.
-
-        Raises `NonScalarError` for an array without ``grad``, `GradvizTypeError` if nothing here
-        requires a gradient and `StaleValueError` if a leaf was changed after it was used.
-        """
-        from .backward import backward
-
-        backward(self, grad, create_graph=create_graph)
-
     def zero_grad(self) -> None:
         """Forget the gradient: ``grad`` is None again."""
         self._grad = None
@@ -228,11 +213,13 @@ class Tensor(Conversions, Methods):
             raise GradvizTypeError(f"{self.label} is not a leaf: use detach()", where=where())
         if requires_grad:
             differentiable(value_of(self), self.name)
-        self.__class__ = Tensor if requires_grad else Constant
+        self.__class__ = Tensor if requires_grad else Frozen
         self._op = PARAM if requires_grad else INPUT
         return self
 
-    if TYPE_CHECKING:  # installed by operators.py
+    if TYPE_CHECKING:  # installed by backward.py and operators.py
+
+        def backward(self, grad: Any = None, *, create_graph: bool = False) -> None: ...  # noqa: D102
 
         def __add__(self, other: Any) -> Tensor: ...
         def __radd__(self, other: Any) -> Tensor: ...
@@ -270,7 +257,13 @@ class Constant(Tensor):
     __init__ = object.__init__
 
 
-Result.__name__ = Constant.__name__ = "Tensor"
+class Frozen(Constant):
+    """A leaf that wanted a gradient once: nodes made before may still send it one, which is let go."""
+
+    __slots__ = ()
+
+
+Result.__name__ = Constant.__name__ = Frozen.__name__ = "Tensor"
 Tensor._makes = Result
 Constant._makes = Constant
 
