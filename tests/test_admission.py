@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gradviz import Tensor, constant, tensor
+from gradviz import Tensor, constant, register_op, tensor
+from gradviz.engine.registry import OPS
 from gradviz.errors import GradvizError, GradvizTypeError, ShapeError, StaleValueError
 
 # -- the door ---------------------------------------------------------------------------------
@@ -343,3 +344,53 @@ def test_item_assignment_is_refused_with_a_word():
         w[0] = 5.0
     with pytest.raises(TypeError):
         (w * 2)[0] = 5.0
+
+
+# -- ops of the user's own ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_op():
+    before = set(OPS)
+    yield register_op
+    for name in set(OPS) - before:
+        del OPS[name]
+
+
+def test_masked_arrays_are_refused():
+    masked = np.ma.array([1.0, 2.0], mask=[False, True])
+    for make in (lambda: Tensor(masked), lambda: Tensor([1.0, 2.0]) * masked):
+        with pytest.raises(GradvizTypeError, match="mask"):
+            make()
+
+
+@pytest.mark.parametrize("result", [1j, "text", None, np.array([1j, 2j]), np.array(["a"]), object()])
+def test_an_op_that_gives_no_real_numbers_is_named(own_op, result):
+    @own_op(lambda g, y, x: g)
+    def odd_op(x):
+        return result
+
+    w = Tensor([1.0, 2.0], name="w")
+    with pytest.raises(GradvizTypeError, match=r"odd_op\(w of shape \(2,\)\).*real numbers"):
+        odd_op(w)
+
+
+def test_an_op_cannot_write_to_its_operands(own_op):
+    @own_op(lambda g, y, x: g)
+    def greedy(x):
+        x *= 2
+        return x
+
+    with pytest.raises(GradvizError, match="read-only"):
+        greedy(Tensor([1.0, 2.0]))
+
+
+def test_an_op_that_returns_its_operand_shares_nothing_that_changes(own_op):
+    @own_op(lambda g, y, x: g)
+    def same(x):
+        return x
+
+    w = Tensor([1.0, 2.0])
+    y = same(w)
+    w.data[0] = 9.0
+    assert np.array_equal(y.numpy(), [1.0, 2.0])

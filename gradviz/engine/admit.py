@@ -28,7 +28,7 @@ def admit(value: Any, *, what: str = "operand") -> Any:
     if value.__class__ in SCALARS:
         return _as_float(value, what)
     if isinstance(value, np.ndarray | np.generic):
-        if value.__class__ is not np.ndarray and isinstance(value, np.ma.MaskedArray):
+        if hasattr(value, "mask"):
             raise _refusal(what, "a masked array, whose mask would be lost")
         return _owned(np.array(value, copy=True, subok=False), what)
     if isinstance(value, int | float):
