@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from sys import _getframe
@@ -312,7 +313,7 @@ def apply(
 def _admitted(op: Op, operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
     """Make constants of the numbers and arrays among the operands."""
     return tuple(
-        x if isinstance(x, Tensor) else _constant(admit(_without_tensors(x, op), what=f"operand of {op.name}"))
+        x if isinstance(x, Tensor) else _constant(admit(_without_tensors(x, op), what=f"operand of {op.name}"), x)
         for x in operands
     )
 
@@ -326,11 +327,13 @@ def _without_tensors(x: Any, op: Op) -> Any:
     return x
 
 
-def _constant(value: Any) -> Tensor:
+def _constant(value: Any, given: Any) -> Tensor:
+    """Make a constant of an operand; it remembers which array it copied, so that it can be named after it."""
     out: Tensor = Constant()
     out._data = value
     out._op = CONST
-    out._a = out._b = out._grad = out._extra = out._code = None
+    out._b = weakref.ref(given) if isinstance(given, np.ndarray) else None
+    out._a = out._grad = out._extra = out._code = None
     out._key = next_key()
     return out
 

@@ -6,7 +6,8 @@ Three classes share one layout of eight slots:
 * `Result` is what an op made of tensors, one of which wants a gradient;
 * `Constant` wants none: a leaf, or the result of an op on constants.
 
-``_op`` says how ``_a`` and ``_b`` are to be read. For a `Leaf` they are unused. For a `Form`
+``_op`` says how ``_a`` and ``_b`` are to be read. For a `Leaf` ``_a`` is None, and ``_b`` is None or a weak
+reference to the array that was copied. For a `Form`
 (an operator on two values, the hot path) they are the two operands. For an `Op` (everything
 else) ``_a`` is the tuple of operands and ``_b`` the metadata. An operand is a Tensor, or the
 number or array that the user wrote. ``_key`` is the creation number above 24 bits of

@@ -50,6 +50,14 @@ class Entry:
         """The name the tensor asks for itself."""
         return self.tensor.name if self.tensor is not None else None
 
+    @property
+    def held(self) -> Any:
+        """What a variable of the caller may hold: the tensor, or the array it was copied from."""
+        t = self.tensor
+        if t is not None and t._op is CONST and t._b is not None:
+            return t._b()
+        return t
+
     def assigned(self) -> str | None:
         """Return the variable the tensor was assigned to where it was made."""
         if self.tensor is None:
@@ -190,10 +198,10 @@ def _shown_path(file: str) -> str:
 def _names(entries: list[Entry], params: Mapping[str, Any] | None) -> list[str]:
     given = {id(t): str(name) for name, t in (params or {}).items()}
     # a number in an expression has no variable: id(None) must not find one
-    held = held_names({id(e.tensor) for e in entries if e.tensor is not None and e.wish is None})
+    held = held_names({id(e.held) for e in entries if e.held is not None and e.wish is None})
     assigned = [e.assigned() if e.wish is None else None for e in entries]
     often = Counter(name for name in assigned if name)
-    hands = [_by_hand(e, given) or held.get(id(e.tensor)) for e in entries]
+    hands = [_by_hand(e, given) or held.get(id(e.held)) for e in entries]
     claimed = set(hands)
     wishes = [
         hand or (name if name and often[name] == 1 and name not in claimed else None)
