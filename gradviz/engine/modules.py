@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GradvizTypeError, UnknownNameError
-from .modes import scope
+from .modes import mode, scope
 from .sites import where
 from .tensor import Tensor
 
@@ -52,6 +52,7 @@ class Module:
             if self._label is None:
                 return self.forward(*args, **kwargs)
             with scope(self._label):
+                self._place_parameters()
                 return self.forward(*args, **kwargs)
         self.named_parameters()
         token = _inside.set(True)
@@ -59,6 +60,13 @@ class Module:
             return self.forward(*args, **kwargs)
         finally:
             _inside.reset(token)
+
+    def _place_parameters(self) -> None:
+        """Let the parameters this module holds itself stand in its scope, where they have none yet."""
+        now = mode().extra
+        for _, p in _held(self):
+            if now is not None and isinstance(p, Tensor) and not p.scope:
+                p._extra = (p._extra or now)._replace(scope=now.scope)
 
     def named_modules(self) -> list[tuple[str, Module]]:
         """Return this module and all below it, each once, by their paths; its own is ``""``."""
