@@ -394,3 +394,45 @@ def test_an_op_that_returns_its_operand_shares_nothing_that_changes(own_op):
     y = same(w)
     w.data[0] = 9.0
     assert np.array_equal(y.numpy(), [1.0, 2.0])
+
+
+def test_a_rule_cannot_change_gradients_that_others_share(own_op):
+    @own_op(lambda g, y, x: np.multiply(g, 2, out=g))
+    def greedy_rule(x):
+        return x * 2
+
+    a = Tensor([1.0, 2.0])
+    h = a * 1.0
+    y = greedy_rule(h) + h
+    with pytest.raises(ValueError, match="read-only"):
+        y.sum().backward()
+    assert a.grad is None
+
+
+def test_buffers_that_an_op_uses_again(own_op):
+    forward, backward = np.zeros(2), np.zeros(2)
+
+    @own_op(lambda g, y, x: np.multiply(g, x, out=backward))
+    def half_square(x):
+        return np.multiply(x, x / 2, out=forward)
+
+    a, b = Tensor([1.0, 2.0]), Tensor([3.0, 4.0])
+    y, z = half_square(a), half_square(b)
+    assert np.array_equal(y.numpy(), [0.5, 2.0])
+    (y + z).sum().backward()
+    assert np.array_equal(a.grad, [1.0, 2.0])
+    assert np.array_equal(b.grad, [3.0, 4.0])
+
+
+@pytest.mark.parametrize("wrong", [np.ones(3), "text", 1j, np.array([1j, 2j])])
+def test_a_rule_that_gives_nonsense_is_named(own_op, wrong):
+    @own_op(lambda g, y, x: wrong)
+    def odd_rule(x):
+        return x * 2
+
+    w = Tensor([1.0, 2.0])
+    y = odd_rule(w).sum()
+    with pytest.raises(ShapeError, match=r"the rule of odd_rule for operand 0 gave .*shape \(2,\)") as caught:
+        y.backward()
+    assert __file__ in str(caught.value)
+    assert w.grad is None

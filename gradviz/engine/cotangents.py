@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import StaleValueError
+from ..errors import ShapeError, StaleValueError
 from .leaves import Exposed, Leaf, settle_leaf
 from .sites import place
 from .tensor import Constant, Result, Tensor, site
@@ -81,7 +81,11 @@ def fit(c: Any, x: Any) -> Any:
         c = np.asarray(c)
     if c.shape != x.shape:
         c = unbroadcast(c, x.shape)
-    return c if c.dtype == x.dtype else c.astype(x.dtype)
+    if c.dtype == x.dtype:
+        return c
+    if c.dtype.kind == "c":
+        raise TypeError("a cotangent of complex numbers")
+    return c.astype(x.dtype)
 
 
 def unbroadcast(c: Any, shape: tuple[int, ...]) -> Any:
@@ -113,7 +117,24 @@ def pull(op: Any, node: Tensor, g: Any) -> None:
         if x._makes is not Constant:
             rule = op.vjp(i)
             if rule is not None:
-                give(x, fit(rule(g, y, *values, **attrs), values[i]))
+                c = rule(g, y, *values, **attrs)
+                try:
+                    c = fit(c, values[i])
+                except (TypeError, ValueError) as error:
+                    raise _misfit(c, node, i) from error
+                give(x, c)
+
+
+def _misfit(c: Any, node: Tensor, arg: int) -> ShapeError:
+    """Build the error for a rule that gives something else than its operand's cotangent."""
+    code, offset = site(node)
+    at = place(code, offset) if code is not None else None
+    given = f"shape {np.shape(c)}" if isinstance(c, np.ndarray) else repr(c)[:60]
+    return ShapeError(
+        f"the rule of {node.op} for operand {arg} gave {given}, but the operand has shape {node._a[arg].shape}",
+        where=f"{at.file}:{at.line}" if at else "",
+        hint="gradcheck shows which rules are wrong",
+    )
 
 
 def recorded_value(x: Tensor, node: Tensor) -> Any:

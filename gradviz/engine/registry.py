@@ -157,7 +157,23 @@ def register_op(
     """
     if not vjps:
         raise GradvizTypeError("register_op needs one vjp for each operand", hint="@register_op(lambda g, y, x: ...)")
-    return primitive(*vjps, name=name, symbol=symbol, formulas=formulas)
+    rules = [None if vjp is None else _guarded(vjp) for vjp in vjps]
+    register = primitive(*rules, name=name, symbol=symbol, formulas=formulas)
+    return lambda forward: register(_guarded(forward))
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep a function of the user from changing what it is given, or later what it has returned."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        for x in args:
+            if x.__class__ is np.ndarray:
+                x.setflags(write=False)
+        result = function(*args, **kwargs)
+        return np.array(result) if isinstance(result, np.ndarray) else result
+
+    return guarded
 
 
 def recording_function(op: Op) -> Callable[..., Any]:
