@@ -9,6 +9,7 @@ from .ops import (
     activations,
     contraction,
     convolution,
+    diagonals,
     elementwise,
     indexing,
     joining,
@@ -26,6 +27,7 @@ from .ops import (
 from .ops.activations import *
 from .ops.contraction import *
 from .ops.convolution import *
+from .ops.diagonals import *
 from .ops.elementwise import *
 from .ops.indexing import *
 from .ops.joining import *
@@ -44,6 +46,7 @@ __all__: list[str] = []
 __all__ += activations.__all__
 __all__ += contraction.__all__
 __all__ += convolution.__all__
+__all__ += diagonals.__all__
 __all__ += elementwise.__all__
 __all__ += indexing.__all__
 __all__ += joining.__all__

@@ -1,0 +1,69 @@
+"""The structure behind a Tensor, walked quickly: what the tracer asks at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .leaves import Exposed, Leaf, value_of
+from .sites import OFFSET_MASK
+from .tensor import Tensor
+
+
+def written_operands(t: Tensor | None) -> Sequence[Any]:
+    """Return the operands in the order they were written, numbers as they are."""
+    if t is None or t._op.__class__ is Leaf:
+        return ()
+    if t._a.__class__ is tuple:
+        operands: Sequence[Any] = t._a
+        return operands
+    if t._b is None:
+        return (t._a,)
+    return (t._b, t._a) if t._op.swapped else (t._a, t._b)
+
+
+def signature(root: Any) -> int | None:
+    """Return a number that is the same, in this process, for graphs of the same structure; None without a graph."""
+    if not isinstance(root, Tensor):
+        return None
+    found = [root]
+    positions = {root: 0}  # keyed by identity, as tensors hash
+    trail: list[Any] = []
+    for node in found:
+        op = node._op
+        if op.__class__ is Leaf:
+            value = value_of(node)
+            trail += (op.name, value.__class__ is float or value.shape)  # not whether it was assigned
+            continue
+        trail += (op, node._key & OFFSET_MASK)
+        a = node._a
+        if a.__class__ is tuple and node._data.__class__ is not float:
+            trail.append(node._data.shape)
+        for x in a if a.__class__ is tuple else (a, node._b):
+            if isinstance(x, Tensor):
+                known = positions.setdefault(x, len(found))
+                if known == len(found):
+                    found.append(x)
+                else:
+                    trail.append(known)
+    return hash(tuple(trail))
+
+
+def numbers(t: Tensor) -> tuple[Any, Any]:
+    """Return the value and the gradient of a Tensor as they lie in memory, not copied: look, do not touch."""
+    value, grad = t._data, t._grad
+    if value.__class__ is Exposed:
+        value = value.array
+    return value, value_of(grad) if isinstance(grad, Tensor) else grad
+
+
+def leaves(root: Tensor) -> list[Tensor]:
+    """Return the parameters in the graph of ``root``, in an order that depends on the structure only."""
+    found = [root]
+    seen = {id(root)}
+    for node in found:
+        for x in written_operands(node):
+            if isinstance(x, Tensor) and id(x) not in seen:
+                seen.add(id(x))
+                found.append(x)
+    return [t for t in found if t._op.__class__ is Leaf and t.requires_grad]
