@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradviz.engine.differences import plain_copy, step_at
-from gradviz.engine.registry import OPS, Op, Sample, apply, compute
+from gradviz.engine.recording import apply, compute
+from gradviz.engine.registry import OPS, Op, Sample
 from gradviz.engine.tensor import Tensor, constant_of
 from gradviz.engine.verdicts import compare
 

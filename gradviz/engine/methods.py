@@ -90,7 +90,7 @@ class Methods:
 
     def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
         """Return the sum of the diagonal."""
-        from .ops.shapes import trace
+        from .ops.diagonals import trace
 
         return trace(self, offset=offset, axis1=axis1, axis2=axis2)  # type: ignore[no-any-return]
 

@@ -11,7 +11,7 @@ from . import backward as passes
 from .differences import PRECISION, STEP, plain_copy, step_at
 from .functional import _plain_pass
 from .leaves import next_key, value_of
-from .registry import compute
+from .recording import compute
 from .tensor import Result, Tensor, operands
 from .verdicts import Row, compare
 

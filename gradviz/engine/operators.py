@@ -23,7 +23,8 @@ from .ops.elementwise import power as pow_
 from .ops.indexing import getitem
 from .ops.linalg import matmul
 from .ops.rounding import floor_divide
-from .registry import OPS, apply, finish
+from .recording import finish
+from .registry import OPS
 from .sites import ENGINE
 from .tensor import Constant, Result, Tensor
 
@@ -334,4 +335,4 @@ def install() -> None:
         form.op = OPS[form.name]
 
 
-__all__ = ["apply", "install", "quick_methods"]
+__all__ = ["install", "quick_methods"]

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..engine.cotangents import cotangent
 from ..engine.leaves import CONST, Exposed, Leaf, value_of
-from ..engine.registry import OPS, apply
+from ..engine.recording import apply
+from ..engine.registry import OPS
 from ..engine.sites import Place, assigned_name
 from ..engine.structure import leaves, numbers, signature, written_operands
 from ..engine.tensor import Tensor, constant_of, site

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...errors import GradvizTypeError, GradvizValueError
 from ..cotangents import unbroadcast
-from ..registry import Sample, apply, implements, primitive
+from ..recording import apply
+from ..registry import Sample, implements, primitive
 from ..sites import where
 from ..tensor import Tensor
 from .elementwise import multiply
