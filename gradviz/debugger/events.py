@@ -7,17 +7,20 @@ step comes when its gradient is complete.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
-from gradviz.errors import GradvizTypeError
+from gradviz.errors import GradvizTypeError, GradvizValueError
 from gradviz.escape import clean
+from gradviz.files import write_atomically
 from gradviz.graphs import EdgeNumbers, Frame, Graph, Node, Number
-from gradviz.listing import expression_text, number_text
-from gradviz.plain import frozen_number
+from gradviz.graphs.listing import expression_text, number_text
+from gradviz.graphs.plain import frozen_number
 
 __all__ = ["Contribution", "Step", "Steps", "steps"]
 
@@ -160,6 +163,28 @@ class Steps(Sequence[Step]):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self))
+
+    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write a page to go through the steps with keys or a slider, and return its path.
+
+        ``options`` are those of `draw` (``show``, ``style``, ``theme``, ...). Raises
+        GradvizValueError for another suffix than .html and for more steps than a page can hold.
+
+        >>> steps(Frame(Graph((Node(0, "x", "input", "input"),), (0,)), [3.0], [1.0])).save("steps.txt")
+        Traceback (most recent call last):
+            ...
+        gradviz.errors.GradvizValueError: steps are saved as a page, not as '.txt'
+          save("steps.html")
+        """
+        from gradviz.style import Options
+        from gradviz.views.slides import slides
+
+        target = Path(path)
+        if target.suffix.lower() != ".html":
+            raise GradvizValueError(
+                f"steps are saved as a page, not as {target.suffix[:40]!r}", hint='save("steps.html")'
+            )
+        return write_atomically(target, slides(self, Options(**options)))
 
     @property
     def forward(self) -> tuple[Step, ...]:

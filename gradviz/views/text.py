@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradviz import wording
 from gradviz.escape import clean, for_terminal
 from gradviz.graphs import Frame, Graph, Node, Number
-from gradviz.listing import expression_text
+from gradviz.graphs.listing import expression_text
+from gradviz.style import wording
 from gradviz.views.cards import NOT_A_NAME, as_frame, file_name
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ __all__ = ["cell_text", "listing", "to_text", "tree"]
 
 NAME_LIMIT = 40
 SOURCE_LIMIT = 48
-WIDEST = 44  # cells; a longer text does not push the column out for everybody
+EXPRESSION_LIMIT = 56
+WIDEST = 48  # cells; a longer text does not push the column out for everybody
 GAP = "  "
 HEADS = ("name", "", "shape", "value", "gradient", "source")
 STYLES = {  # SGR codes of a terminal
@@ -129,7 +130,7 @@ class Lister:
     def row(self, node: Node) -> list[Cell]:
         """Return the cells of one node."""
         value, grad = self.frame.values[node.id], self.frame.grads[node.id]
-        text = expression_text(self.graph, node) + count_text(self.frame.graph.nodes[node.id])
+        text = clean(expression_text(self.graph, node), EXPRESSION_LIMIT) + count_text(self.frame.graph.nodes[node.id])
         return [
             Cell(node.name, node.kind),
             Cell(f"= {text}" if node.kind == "op" else text),
