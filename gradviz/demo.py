@@ -21,11 +21,11 @@ from gradviz.errors import GradvizValueError
 from gradviz.escape import for_html
 from gradviz.files import write_atomically
 from gradviz.graphs import Frame
+from gradviz.style.wording import format_number
 from gradviz.tracing.reading import Run, open_run
 from gradviz.tracing.recorder import trace
 from gradviz.views.charts import Series, chart
 from gradviz.views.drawing import Drawing, draw
-from gradviz.wording import format_number
 
 __all__ = ["BOILING", "PRESSURE", "Fit", "demonstrate", "fit", "least_squares"]
 

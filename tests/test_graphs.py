@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gradviz.errors import GradvizTypeError, GraphError, UnknownNameError
 from gradviz.escape import clean
 from gradviz.graphs import EdgeTable, Frame, Graph, Node, Source
-from gradviz.plain import FrozenMapping, frozen_number, plain_value, same_bits
+from gradviz.graphs.plain import FrozenMapping, frozen_number, plain_value, same_bits
 from tests.strategies import arrays, frames, frames_with_edges, graphs, mappings, plain, texts
 
 BIG = 50_000

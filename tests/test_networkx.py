@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gradviz.errors import GradvizTypeError, GraphError
 from gradviz.graphs import EdgeTable, Frame, Graph, Node
-from gradviz.plain import same_bits
+from gradviz.graphs.plain import same_bits
 from gradviz.views.networkx import from_graphml, from_networkx, to_graphml, to_networkx
 from tests.strategies import HOSTILE, frames, frames_with_edges, graphs, texts
 

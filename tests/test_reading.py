@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gradviz.errors import GradvizError, GradvizTypeError, GradvizValueError, TraceError, UnknownNameError
-from gradviz.plain import same_bits
+from gradviz.graphs.plain import same_bits
 from gradviz.tracing.reading import open_run
 from gradviz.tracing.recorder import trace
 from gradviz.tracing.segments import ranges

@@ -8,7 +8,7 @@ import pytest
 
 import gradviz
 from gradviz.errors import GradvizTypeError, GradvizValueError
-from gradviz.plain import same_bits
+from gradviz.graphs.plain import same_bits
 from gradviz.tracing.reading import open_run
 from gradviz.tracing.recorder import trace
 

@@ -9,7 +9,7 @@ from gradviz.debugger.events import Steps, steps
 from gradviz.errors import GradvizTypeError
 from gradviz.escape import clean
 from gradviz.graphs import EdgeTable, Frame, Graph, Node
-from gradviz.plain import frozen_number, same_bits
+from gradviz.graphs.plain import frozen_number, same_bits
 from tests.strategies import computed_frames, frames
 
 

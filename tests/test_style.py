@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradviz import colours, wording
 from gradviz.errors import GradvizValueError
 from gradviz.graphs import EdgeTable, Frame, Graph, Node
-from gradviz.style import Options
+from gradviz.style import Options, colours, wording
 from tests.pictures import article
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from gradviz import escape
-from gradviz.colours import THEMES
 from gradviz.errors import GradvizTypeError, GradvizValueError, LayoutError, LayoutTimeoutError
 from gradviz.graphs import Frame, Graph, Node
 from gradviz.style import DIRECTIONS, SHOW, STYLES, Options
+from gradviz.style.colours import THEMES
 from gradviz.views import compiled, embedded, system
 from gradviz.views.drawing import Drawing, arranged, draw
 from gradviz.views.svg import describe, render_dot

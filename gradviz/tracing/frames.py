@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import GradvizError, TraceError
 from ..graphs import Frame, Graph, Node, Number
-from ..plain import frozen_number, same_bits
+from ..graphs.plain import frozen_number, same_bits
 from .rows import leaf_columns
 from .segments import Segment
 

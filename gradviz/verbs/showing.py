@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.escape import clean
+from gradviz.style.wording import format_number, format_shape
 from gradviz.verbs import Verb
 from gradviz.verbs.output import console, say, write, write_json
-from gradviz.wording import format_number, format_shape
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,9 +9,9 @@ from pathlib import PurePath, PureWindowsPath
 
 import numpy as np
 
-from gradviz import escape, wording
+from gradviz import escape
 from gradviz.graphs import Frame, Graph, Node, Number
-from gradviz.style import Options
+from gradviz.style import Options, wording
 
 __all__ = ["Card", "Row", "as_frame", "cards", "largest_gradient"]
 

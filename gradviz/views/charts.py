@@ -7,10 +7,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from gradviz.colours import BRIGHT, THEMES
 from gradviz.errors import GradvizValueError
 from gradviz.escape import for_xml
-from gradviz.wording import format_number
+from gradviz.style.colours import BRIGHT, THEMES
+from gradviz.style.wording import format_number
 
 __all__ = ["Series", "chart", "ticks"]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz import escape, wording
+from gradviz import escape
 from gradviz.graphs import Frame, Graph, Node, Number
-from gradviz.style import FONTS, THEMES, Options
+from gradviz.style import FONTS, THEMES, Options, wording
 from gradviz.views.cards import Card, as_frame, cards, largest_gradient
 from gradviz.views.painting import card_width
 

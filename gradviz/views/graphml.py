@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 from gradviz.errors import GradvizTypeError, GraphError
 from gradviz.escape import for_json_script, for_xml
 from gradviz.graphs import Edge, Frame, Node, Number
-from gradviz.jsonnumbers import number_from_json, number_to_json
-from gradviz.jsontext import FORMAT, TEXT_LIMIT, brief, mapping_to_json, node_row, parsed_json
+from gradviz.graphs.jsonnumbers import number_from_json, number_to_json
+from gradviz.graphs.jsontext import FORMAT, TEXT_LIMIT, brief, mapping_to_json, node_row, parsed_json
 from gradviz.views.parts import LEFT_OUT, Parts, assembled
 
 __all__ = ["from_graphml", "to_graphml"]

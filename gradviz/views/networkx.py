@@ -13,9 +13,9 @@ import numpy as np
 
 from gradviz.errors import GradvizTypeError, GraphError
 from gradviz.graphs import Frame, Graph, Node, Number
-from gradviz.jsonnumbers import DTYPES, number_from_json, number_to_json
-from gradviz.jsontext import FORMAT, brief, mapping_to_json, node_row
-from gradviz.plain import FrozenMapping, frozen_array, same_bits
+from gradviz.graphs.jsonnumbers import DTYPES, number_from_json, number_to_json
+from gradviz.graphs.jsontext import FORMAT, brief, mapping_to_json, node_row
+from gradviz.graphs.plain import FrozenMapping, frozen_array, same_bits
 from gradviz.views.graphml import from_graphml, to_graphml
 from gradviz.views.parts import LEFT_OUT, Parts, assembled
 

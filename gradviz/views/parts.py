@@ -8,7 +8,7 @@ from typing import Any
 
 from gradviz.errors import GraphError
 from gradviz.graphs import Edge, EdgeTable, Frame, Graph, Number
-from gradviz.jsontext import (
+from gradviz.graphs.jsontext import (
     FORMAT,
     FRAME_FIELDS,
     NODES_LIMIT,

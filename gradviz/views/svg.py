@@ -8,10 +8,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradviz import escape, wording
+from gradviz import escape
 from gradviz.errors import GradvizTypeError, GradvizValueError, LayoutError
 from gradviz.graphs import Frame
-from gradviz.style import FONTS, THEMES, Options
+from gradviz.style import FONTS, THEMES, Options, wording
 from gradviz.views.cards import Card, cards
 from gradviz.views.painting import PRINTED, box_of, paint_card, shape, short
 

@@ -214,7 +214,7 @@ def source_text(node: Node) -> str:
     if node.source is None:
         return ""
     place = f"{file_name(node.source.file)}:{node.source.line}"
-    return GAP.join(filter(None, (clean(place, 60), clean(node.source.text, SOURCE_LIMIT))))
+    return GAP.join(filter(None, (clean(place, 60), clean(node.source.text, SOURCE_LIMIT)))).rstrip()
 
 
 def _width(cell: Cell) -> int:

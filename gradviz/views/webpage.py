@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz import escape, wording
+from gradviz import escape
 from gradviz.graphs import Frame, Node, Number
-from gradviz.style import THEMES, Options, Theme
+from gradviz.style import THEMES, Options, Theme, wording
 from gradviz.views.cards import file_name
 from gradviz.views.svg import describe, title_of
 from gradviz.views.text import Cell, Lister, cell_text

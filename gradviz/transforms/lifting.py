@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gradviz.graphs import Frame, Graph, Node, Number
-from gradviz.nodes import Edge
-from gradviz.plain import FrozenMapping
+from gradviz.graphs.nodes import Edge
+from gradviz.graphs.plain import FrozenMapping
 
 __all__ = ["OUT", "Group", "Lifted", "lift", "placed"]
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gradviz.errors import GraphError
-from gradviz.plain import Number, frozen_array
+from gradviz.graphs.plain import Number, frozen_array
 
 DTYPE_SIZES = {"i": (2, 4, 8), "u": (2, 4, 8), "f": (2, 4, 8), "c": (8, 16)}  # all a frame can hold
 ONE_BYTE = {"|b1", "|i1", "|u1"}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gradviz.errors import GraphError
-from gradviz.nodes import KINDS, Edge, Node, Source
+from gradviz.graphs.nodes import KINDS, Edge, Node, Source
 
 if TYPE_CHECKING:
     from gradviz.graphs import Graph

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from gradviz.graphs import Frame, Graph, Node
-from gradviz.lifting import OUT, Group, Lifted, lift, membership
+from gradviz.transforms.lifting import OUT, Group, Lifted, lift, membership
 
 __all__ = ["collapse", "focus", "fold", "images"]
 

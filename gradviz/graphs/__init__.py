@@ -14,12 +14,12 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from gradviz import comparing, listing, walks
-from gradviz.comparing import GraphDiff
 from gradviz.errors import GradvizTypeError, GraphError, UnknownNameError
 from gradviz.escape import clean
-from gradviz.nodes import EMPTY, KINDS, Edge, EdgeNumbers, EdgeTable, Node, Ref, Source
-from gradviz.plain import FrozenMapping, Number, frozen_number, same_bits
+from gradviz.graphs import comparing, listing, walks
+from gradviz.graphs.comparing import GraphDiff
+from gradviz.graphs.nodes import EMPTY, KINDS, Edge, EdgeNumbers, EdgeTable, Node, Ref, Source
+from gradviz.graphs.plain import FrozenMapping, Number, frozen_number, same_bits
 
 __all__ = [
     "KINDS",
@@ -232,7 +232,7 @@ class Graph:
         >>> Graph.from_json(Graph((Node(0, "x", "input", "input"),)).to_json())["x"].kind
         'input'
         """
-        from gradviz.jsontext import graph_to_json
+        from gradviz.graphs.jsontext import graph_to_json
 
         return graph_to_json(self)
 
@@ -243,7 +243,7 @@ class Graph:
         >>> Graph.from_json('{"format": 1, "kind": "graph", "outputs": [], "nodes": []}')
         Graph(0 nodes, 0 edges, outputs: none)
         """
-        from gradviz.jsontext import graph_from_json
+        from gradviz.graphs.jsontext import graph_from_json
 
         return graph_from_json(text)
 
@@ -357,7 +357,7 @@ class Frame:
         >>> Frame.from_json(frame.to_json()) == frame
         True
         """
-        from gradviz.jsontext import frame_to_json
+        from gradviz.graphs.jsontext import frame_to_json
 
         return frame_to_json(self)
 
@@ -370,7 +370,7 @@ class Frame:
             ...
         gradviz.errors.GraphError: this is not a gradviz frame: the text holds a list, not an object
         """
-        from gradviz.jsontext import frame_from_json
+        from gradviz.graphs.jsontext import frame_from_json
 
         return frame_from_json(text)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gradviz.plain import FrozenMapping, Number
+from gradviz.graphs.plain import FrozenMapping, Number
 
 Edge = tuple[int, int, int]  # (src, dst, arg)
 
@@ -41,7 +41,7 @@ class Source:
 class Node:
     """One value of the graph: a parameter, an input, a constant or the result of an op.
 
-    ``attrs`` is brought to the normal form of `gradviz.plain` and cannot be changed.
+    ``attrs`` is brought to the normal form of `gradviz.graphs.plain` and cannot be changed.
 
     >>> Node(2, "c", "sum", "op", (0,), attrs={"axis": [0, 1]}).attrs["axis"]
     (0, 1)

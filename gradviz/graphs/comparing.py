@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gradviz.escape import clean
-from gradviz.nodes import Node
-from gradviz.plain import Plain
+from gradviz.graphs.nodes import Node
+from gradviz.graphs.plain import Plain
 
 if TYPE_CHECKING:
     from gradviz.graphs import Graph

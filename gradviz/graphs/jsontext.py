@@ -16,9 +16,9 @@ from typing import Any
 
 from gradviz.errors import GradvizTypeError, GraphError
 from gradviz.graphs import EdgeTable, Frame, Graph
-from gradviz.jsonnumbers import number_from_json, number_to_json
-from gradviz.nodes import Node, Source
-from gradviz.plain import DEPTH_LIMIT, INT_BITS_LIMIT, Plain
+from gradviz.graphs.jsonnumbers import number_from_json, number_to_json
+from gradviz.graphs.nodes import Node, Source
+from gradviz.graphs.plain import DEPTH_LIMIT, INT_BITS_LIMIT, Plain
 
 FORMAT = 1
 TEXT_LIMIT = 1 << 30  # characters

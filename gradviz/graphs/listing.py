@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.escape import clean
-from gradviz.nodes import Node, Source
-from gradviz.plain import Number
+from gradviz.graphs.nodes import Node, Source
+from gradviz.graphs.plain import Number
 
 if TYPE_CHECKING:
     from gradviz.graphs import Frame, Graph

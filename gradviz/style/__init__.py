@@ -1,6 +1,6 @@
 """Every decision about how things look: options and fonts here, colours and words beside it.
 
-The colours are in `gradviz.colours` and the wording of numbers in `gradviz.wording`; both
+The colours are in `gradviz.style.colours` and the wording of numbers in `gradviz.style.wording`; both
 can be had from here.
 """
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
-from gradviz.colours import THEMES, Theme
 from gradviz.errors import GradvizValueError, suggestion
-from gradviz.wording import Summary, derivative, format_array, format_number, summary
+from gradviz.style.colours import THEMES, Theme
+from gradviz.style.wording import Summary, derivative, format_array, format_number, summary
 
 __all__ = [
     "FONTS",
