@@ -23,7 +23,7 @@ from . import modes
 from .admit import admit
 from .cotangents import PENDING, alone, stale, total, unbroadcast
 from .forms import ADD, ADD_NUMBER, MUL, MUL_NUMBER
-from .leaves import Exposed, Leaf, settle_leaf, value_of
+from .leaves import Exposed, Leaf, next_key, settle_leaf, value_of
 from .sites import read_sources, unread, where
 from .tensor import Constant, Result, Tensor, constant_of, operands, site
 
@@ -278,12 +278,24 @@ def reachable(root: Tensor) -> list[Tensor]:
 
 def _recorded_pull(node: Tensor, g: Tensor, grads: dict[int, Tensor]) -> None:
     args = operands(node)
-    with modes.on_behalf(modes.Extra(scope=node.scope, site=site(node))):
-        for i, x in enumerate(args):
-            rule = node._op.vjp(i) if x.requires_grad else None
-            if rule is not None:
-                c = _fit_recorded(rule(g, node, *args, **node.attrs), x)
-                grads[id(x)] = grads[id(x)] + c if id(x) in grads else c
+    since = next_key()
+    extra = modes.Extra(scope=node.scope, site=site(node))
+    for i, x in enumerate(args):
+        rule = node._op.vjp(i) if x.requires_grad else None
+        if rule is not None:
+            c = _fit_recorded(rule(g, node, *args, **node.attrs), x)
+            grads[id(x)] = grads[id(x)] + c if id(x) in grads else c
+            _attribute(grads[id(x)], since, extra)
+
+
+def _attribute(made: Tensor, since: int, extra: modes.Extra) -> None:
+    """Give the nodes made after ``since`` the scope and the place of the node whose gradient they are part of."""
+    waiting = [made]
+    while waiting:
+        t = waiting.pop()
+        if t._key > since and (t._extra is None or t._extra.site is None):
+            t._extra = extra
+            waiting.extend(operands(t))
 
 
 def _fit_recorded(c: Any, x: Tensor) -> Tensor:

@@ -141,18 +141,6 @@ class recorded(Context):  # noqa: N801 - reads as a statement
         return outer._replace(recording=True)
 
 
-class on_behalf(Context):  # noqa: N801 - reads as a statement
-    """Give the nodes made inside the scope and the place of another."""
-
-    def __init__(self, extra: Extra) -> None:
-        super().__init__()
-        self.extra = extra
-
-    def applied(self, outer: Mode) -> Mode:
-        """Return what holds inside."""
-        return outer._replace(extra=self.extra)
-
-
 class scope(Context):  # noqa: N801 - reads as a statement
     """Give every node made inside a place in the hierarchy: ``encoder/layer1``.
 
