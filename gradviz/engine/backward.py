@@ -25,7 +25,7 @@ from .cotangents import PENDING, alone, stale, total, unbroadcast
 from .forms import ADD, ADD_NUMBER, MUL, MUL_NUMBER
 from .leaves import Exposed, Leaf, next_key, settle_leaf, value_of
 from .sites import read_sources, unread, where
-from .tensor import Constant, Result, Tensor, constant_of, operands, site
+from .tensor import Constant, Frozen, Result, Tensor, constant_of, operands, site
 
 _key, _code = attrgetter("_key"), attrgetter("_code")
 _set_grad: Any = Tensor.__dict__["_grad"].__set__
@@ -94,72 +94,107 @@ def _seed(root: Tensor, grad: Any) -> Any:
 
 
 def _pass(root: Tensor, seed: Any) -> None:
-    found, before = [root], [(root, root._grad)]
+    marks = Marks()
     try:
-        order, leaves = prepare(found, before)
+        prepare(root, marks)
         root._grad = seed
-        walk(order)
-        _commit(leaves, before)
+        walk(marks.order)
+        _commit(marks)
     except BaseException:
-        put_back(found, before)
+        put_back(marks)
         raise
 
 
-def prepare(found: list[Tensor], before: list[tuple[Tensor, Any]]) -> tuple[list[Tensor], list[Tensor]]:
-    """Mark everything that the one node in ``found`` needs a gradient for; return it newest first, and the leaves.
+class Marks:
+    """What a pass has touched: nodes in the order of the walk, leaves, and the gradients there were before."""
 
-    ``found`` and ``before`` are filled with what `put_back` needs. Raises `StaleValueError`.
+    __slots__ = ("before", "leaves", "nodes", "order")
+
+    def __init__(self) -> None:
+        self.nodes: list[Tensor] = []
+        self.leaves: list[Tensor] = []
+        self.before: list[tuple[Tensor, Any]] = []
+        self.order: list[Tensor] = []
+
+
+def prepare(root: Tensor, marks: Marks) -> None:
+    """Mark everything that ``root`` needs a gradient for, and put the nodes in order, newest first.
+
+    Raises `StaleValueError` if a leaf was assigned after a node had used its value.
     """
-    leaves = _search(found, before)
-    order = sorted(found, key=_key, reverse=True)
-    if unread(found[0]._code):
-        read_sources(map(_code, order))
-    assigned = [leaf for leaf in leaves if leaf._op.assigned]
+    _search(root, marks)
+    marks.order.sort(key=_key, reverse=True)
+    if unread(root._code):
+        read_sources(map(_code, chain(marks.order, marks.leaves)))
+    assigned = [leaf for leaf in marks.leaves if leaf._op.assigned]
     if assigned:
-        _refuse_stale(order, assigned)
-    return order, leaves
+        _refuse_stale(marks.order, assigned)
 
 
-def put_back(found: list[Tensor], before: list[tuple[Tensor, Any]]) -> None:
+def put_back(marks: Marks) -> None:
     """Restore every gradient slot: one call into C, so that Ctrl-C cannot come between."""
-    deque(starmap(_set_grad, chain(zip(found, repeat(None)), before)), maxlen=0)
+    touched = zip(chain(marks.nodes, marks.leaves), repeat(None))
+    deque(starmap(_set_grad, chain(touched, marks.before)), maxlen=0)
 
 
-def _search(found: list[Tensor], before: list[tuple[Tensor, Any]]) -> list[Tensor]:
-    """Find what the one node in ``found`` was made of and wants a gradient; return the leaves among it.
+def _search(root: Tensor, marks: Marks) -> None:  # noqa: C901, PLR0912 - the hot loop is written out
+    """Mark as pending whatever ``root`` was made of and wants a gradient.
 
-    Each is marked as pending, and ``before`` gets those that had a gradient, with it.
+    The newer operand is followed first, so the order found is nearly the order wanted, and
+    sorting it costs little. A node is noted before it is marked, for `put_back`.
     """
-    leaves = []
-    push, pending = found.append, PENDING
-    found[0]._grad = pending
-    for node in found:
-        a = node._a
+    pending, before = PENDING, marks.before
+    waiting: list[Tensor] = []
+    note, leaf, visit = marks.nodes.append, marks.leaves.append, marks.order.append
+    if root._grad is not None:
+        before.append((root, root._grad))
+    if root._op.__class__ is Leaf:
+        leaf(root)
+        return
+    note(root)
+    root._grad = pending
+    node: Tensor | None = root
+    while node is not None:
+        visit(node)
+        following = None
+        a, b = node._a, node._b
         kind = a.__class__
-        if kind is Result or kind is Tensor:
-            if a._grad is not pending:
-                if a._grad is not None:
-                    before.append((a, a._grad))
-                push(a)
-                a._grad = pending
-            b = node._b
-            kind = b.__class__
-            if kind is not float and kind is not Constant and b is not None and b._grad is not pending:
-                if b._grad is not None:
-                    before.append((b, b._grad))
-                push(b)
-                b._grad = pending
-        elif a is None:
-            leaves.append(node)
-            if node._data.__class__ is Exposed:
-                settle_leaf(node)
-        else:
+        if kind is not Result and kind is not Tensor:
             for x in _wanting(node):
                 if x._grad is not pending:
                     before.append((x, x._grad))
-                    push(x)
+                    if x._op.__class__ is Leaf:
+                        leaf(x)
+                    else:
+                        note(x)
+                        waiting.append(x)
                     x._grad = pending
-    return leaves
+        else:
+            if a._grad is not pending:
+                if a._grad is not None:
+                    before.append((a, a._grad))
+                if kind is Result:
+                    note(a)
+                    following = a
+                else:
+                    leaf(a)
+                a._grad = pending
+            kind = b.__class__
+            if (kind is Result or kind is Tensor or kind is Frozen) and b._grad is not pending:
+                if b._grad is not None:
+                    before.append((b, b._grad))
+                if kind is Result:
+                    note(b)
+                    if following is not None:
+                        waiting.append(following)
+                    following = b
+                else:
+                    leaf(b)
+                b._grad = pending
+        node = following if following is not None else waiting.pop() if waiting else None
+    for t in marks.leaves:
+        if t._data.__class__ is Exposed:
+            settle_leaf(t)
 
 
 def _wanting(node: Tensor) -> Iterable[Tensor]:
@@ -201,30 +236,30 @@ def walk(order: list[Tensor]) -> None:
             a = node._a
             had = a._grad
             a._grad = g if had is pending else had + g if had.__class__ is float else total(had, g)
-        elif op.__class__ is not Leaf:
+        else:
             op.pull(node, g)
 
 
-def _commit(leaves: list[Tensor], before: list[tuple[Tensor, Any]]) -> None:
+def _commit(marks: Marks) -> None:
     """Give every leaf a gradient of its own, added to what it had, in one step."""
-    had = {id(t): grad for t, grad in before}
-    totals = []
-    for leaf in leaves:
-        g, old = leaf._grad, had.get(id(leaf))
-        if g is None or leaf._makes is Constant:  # none came, or it was frozen after it was used
-            totals.append((leaf, old))
-        elif old is not None:
-            totals.append((leaf, old + g if isinstance(old, Tensor) else _own(old + g)))
+    totals: list[tuple[Tensor, Any]] = []
+    for leaf in marks.leaves:
+        g = leaf._grad
+        if g is PENDING or leaf.__class__ is Frozen:
+            totals.append((leaf, None))
         elif g.__class__ is np.ndarray:
             del g
             if not alone(leaf):
                 totals.append((leaf, leaf._grad.copy()))
+    for t, old in marks.before:
+        if old is not None and t._op.__class__ is Leaf:
+            g = t._grad
+            if g is PENDING or t.__class__ is Frozen:
+                totals.append((t, old))
+            else:
+                totals.append((t, old + g if g.__class__ is float or isinstance(old, Tensor) else np.asarray(old + g)))
     if totals:
         deque(starmap(_set_grad, totals), maxlen=0)
-
-
-def _own(g: Any) -> Any:
-    return g if g.__class__ is float else np.asarray(g)
 
 
 # -- leaves that were changed -----------------------------------------------------------------

@@ -46,14 +46,13 @@ def quotient(x: Any, y: Any) -> Any:
 
 def power(x: Any, y: float) -> Any:
     """Raise as NumPy does: NaN for the root of a negative number, Inf on overflow."""
-    if x.__class__ is float:
-        if x > 0:
-            try:
-                return x**y
-            except OverflowError:
-                pass
-        return float(np.power(np.float64(x), y))
-    return x**y
+    if x.__class__ is not float:
+        return x**y
+    try:
+        result = x**y
+    except (OverflowError, ZeroDivisionError):
+        result = None
+    return result if result.__class__ is float else float(np.power(np.float64(x), y))
 
 
 def slope_of_power(x: Any, n: float) -> Any:

@@ -192,18 +192,18 @@ def _plain_pass(y: Tensor, seed: Any, wanted: list[Tensor], outer: bool) -> list
     Returns None if ``y`` depends on a tensor outside that requires a gradient, unless nobody
     outside is recording.
     """
-    found, before = [y], [(y, y._grad)]
+    marks = passes.Marks()
     own = {id(x) for x in wanted}
     with passes._lock:
         try:
-            order, leaves = passes.prepare(found, before)
-            if outer and not own.issuperset(map(id, leaves)):
+            passes.prepare(y, marks)
+            if outer and not own.issuperset(map(id, marks.leaves)):
                 return None
             y._grad = seed
-            passes.walk(order)
+            passes.walk(marks.order)
             return [_taken(x) for x in wanted]
         finally:
-            passes.put_back(found, before)
+            passes.put_back(marks)
 
 
 def _taken(x: Tensor) -> Any:
