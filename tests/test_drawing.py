@@ -9,7 +9,7 @@ import pytest
 
 from gradviz.errors import GradvizValueError, LayoutError, UnknownNameError
 from gradviz.files import write_atomically
-from gradviz.graphs import Frame, Graph
+from gradviz.graphs import Frame, Graph, Node
 from gradviz.style import Options
 from gradviz.views.drawing import SUFFIX, Drawing, draw
 from tests.pictures import article, network, samples
@@ -170,3 +170,16 @@ def test_a_failed_layout_is_an_error_when_a_file_is_asked_for(tmp_path, monkeypa
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LayoutError):
         draw(article(), engine="system").save(tmp_path / "a.svg")
+
+
+def test_another_package_adds_a_format_by_an_entry_point(monkeypatch, tmp_path):
+    class Point:
+        def load(self):
+            return lambda drawing: f"{len(drawing.frame.graph)} nodes"
+
+    points = {("gradviz.views", ".count"): [Point()]}
+    monkeypatch.setattr("gradviz.views.drawing.entry_points", lambda group, name: points.get((group, name), []))
+    picture = draw(Graph((Node(0, "x", "input", "input"),)))
+    assert picture.save(tmp_path / "x.count").read_text() == "1 nodes"
+    with pytest.raises(GradvizValueError, match=r"suffix .\.bmp"):
+        picture.save(tmp_path / "x.bmp")

@@ -1,6 +1,6 @@
 """The autograd engine: recording on NumPy, and gradients."""
 
-from . import backward, methods, nn, operators, optim, protocols
+from . import backward, memory, methods, nn, operators, optim, protocols
 from .article import TensorValue
 from .checking import GradcheckReport, gradcheck
 from .differences import numerical_grad
@@ -9,6 +9,7 @@ from .modes import gc_paused, no_grad, scope
 from .registry import OPS, Op, register_op
 from .tensor import Tensor, constant, tensor
 
+memory.hold_freed_arrays()
 backward.install()
 methods.install()
 operators.install()

@@ -62,7 +62,7 @@ class Node:
 
     def __post_init__(self) -> None:
         if type(self.attrs) is not FrozenMapping:
-            object.__setattr__(self, "attrs", FrozenMapping(self.attrs))
+            object.__setattr__(self, "attrs", FrozenMapping(self.attrs) if self.attrs else EMPTY)
         if {type(self.inputs), type(self.shape), type(self.scope), type(self.formulas)} != {tuple}:
             for name in ("inputs", "shape", "scope", "formulas"):
                 object.__setattr__(self, name, tuple(getattr(self, name)))

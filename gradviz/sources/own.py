@@ -17,7 +17,7 @@ from ..engine.cotangents import cotangent
 from ..engine.leaves import CONST, Exposed, Leaf, value_of
 from ..engine.recording import apply
 from ..engine.registry import OPS
-from ..engine.sites import Place, assigned_name
+from ..engine.sites import assigned_name, place
 from ..engine.structure import leaves, numbers, signature, written_operands
 from ..engine.tensor import Tensor, constant_of, site
 from ..errors import GradvizTypeError, GraphError
@@ -28,7 +28,7 @@ from .naming import held_names, unique_names
 class Entry:
     """One node to be: a tensor, or a number that stood in an expression, and its value at the time."""
 
-    __slots__ = ("grad", "inputs", "key", "tensor", "value")
+    __slots__ = ("grad", "inputs", "key", "op", "tensor", "value")
 
     def __init__(self, tensor: Tensor | None, value: Any, grad: Any, key: tuple[int, int]) -> None:
         self.tensor = tensor
@@ -36,11 +36,8 @@ class Entry:
         self.grad = grad
         self.key = key
         self.inputs: list[Entry] = []
-
-    @property
-    def op(self) -> Any:
-        """The engine's op: a registry entry, or a Leaf."""
-        return CONST if self.tensor is None else getattr(self.tensor._op, "op", self.tensor._op)
+        # the engine's op: a registry entry, or a Leaf
+        self.op: Any = CONST if tensor is None else getattr(tensor._op, "op", tensor._op)
 
     @property
     def kind(self) -> str:
@@ -60,12 +57,43 @@ class Entry:
             return t._b()
         return t
 
-    def assigned(self) -> str | None:
+    @property
+    def site(self) -> tuple[Any, int]:
+        """The code object (or None) and the offset that made the tensor."""
+        return (None, 0) if self.tensor is None else site(self.tensor)
+
+
+class Sites:
+    """What is known of the places in a program where the nodes of one graph were made, looked up once each."""
+
+    def __init__(self) -> None:
+        self._here = Path.cwd()
+        self._sources: dict[tuple[int, int], Source | None] = {(id(None), 0): None}
+        self._assigned: dict[tuple[int, int], str | None] = {(id(None), 0): None}
+
+    def source(self, e: Entry) -> Source | None:
+        """Return the expression that made the tensor, if it is known."""
+        code, offset = e.site
+        key = id(code), offset
+        if key not in self._sources:
+            at = place(code, offset) if code is not None else None
+            self._sources[key] = at and Source(self._shown(at.file), *at[1:])
+        return self._sources[key]
+
+    def assigned(self, e: Entry) -> str | None:
         """Return the variable the tensor was assigned to where it was made."""
-        if self.tensor is None:
-            return None
-        code, offset = site(self.tensor)
-        return assigned_name(code, offset) if code is not None else None
+        code, offset = e.site
+        key = id(code), offset
+        if key not in self._assigned:
+            self._assigned[key] = assigned_name(code, offset) if code is not None else None
+        return self._assigned[key]
+
+    def _shown(self, file: str) -> str:
+        """Return a path without anything private: inside the working folder relative to it, else the file's name."""
+        path = Path(file)
+        if not path.is_absolute():
+            return file
+        return path.relative_to(self._here).as_posix() if path.is_relative_to(self._here) else path.name
 
 
 def graph(x: Tensor, params: Mapping[str, Any] | None = None) -> Graph:
@@ -135,30 +163,32 @@ def _value_before(x: Tensor, consumer: Entry | None) -> tuple[Any, Any] | None:
 
 def _graph(entries: list[Entry], root: Tensor, params: Mapping[str, Any] | None) -> Graph:
     ids = {id(e): i for i, e in enumerate(entries)}
-    names = _names(entries, params)
+    sites = Sites()
+    names = _names(entries, params, sites)
     nodes = tuple(
-        _node(i, name, e, tuple(ids[id(x)] for x in e.inputs))
+        _node(i, name, e, tuple([ids[id(x)] for x in e.inputs]), sites.source(e))
         for i, (e, name) in enumerate(zip(entries, names, strict=True))
     )
     output = next(i for i, e in enumerate(entries) if e.tensor is root)
     return Graph(nodes, outputs=(output,))
 
 
-def _node(i: int, name: str, e: Entry, inputs: tuple[int, ...]) -> Node:
+def _node(i: int, name: str, e: Entry, inputs: tuple[int, ...], source: Source | None) -> Node:
     t = e.tensor
     op = e.op
     leaf = op.__class__ is Leaf
+    is_float = e.value.__class__ is float
     return Node(
         id=i,
         name=name,
         op=op.name,
         kind=e.kind,
         inputs=inputs,
-        shape=np.shape(e.value),
-        dtype="float64" if e.value.__class__ is float else str(e.value.dtype),
+        shape=() if is_float else np.shape(e.value),
+        dtype="float64" if is_float else str(e.value.dtype),
         attrs=t.attrs if t is not None else {},
         scope=t.scope if t is not None else (),
-        source=_source(t),
+        source=source,
         symbol="" if leaf else op.symbol,
         formulas=() if leaf else _formulas(op, len(inputs)),
     )
@@ -169,27 +199,11 @@ def _formulas(op: Any, count: int) -> tuple[str, ...]:
     return made
 
 
-def _source(t: Tensor | None) -> Source | None:
-    at: Place | None = t.source if t is not None else None
-    if at is None:
-        return None
-    return Source(_shown_path(at.file), at.line, at.column, at.end_column, at.function, at.text, at.code)
-
-
-def _shown_path(file: str) -> str:
-    """Return a path without anything private: inside the working folder relative to it, else the file's name."""
-    path = Path(file)
-    if not path.is_absolute():
-        return file
-    here = Path.cwd()
-    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
-
-
-def _names(entries: list[Entry], params: Mapping[str, Any] | None) -> list[str]:
+def _names(entries: list[Entry], params: Mapping[str, Any] | None, sites: Sites) -> list[str]:
     given = {id(t): str(name) for name, t in (params or {}).items()}
     # a number in an expression has no variable: id(None) must not find one
     held = held_names({id(e.held) for e in entries if e.held is not None and e.wish is None})
-    assigned = [e.assigned() if e.wish is None else None for e in entries]
+    assigned = [sites.assigned(e) if e.wish is None else None for e in entries]
     often = Counter(name for name in assigned if name)
     hands = [_by_hand(e, given) or held.get(id(e.held)) for e in entries]
     claimed = set(hands)
@@ -228,19 +242,23 @@ class RuleNumbers:
         return None if g is None or self._grads[src] is None else self._sent(dst, arg, g)
 
     def local(self, src: int, dst: int, arg: int) -> Number | None:
-        """Return d(dst)/d(src) by this argument, if both are scalars or the op is elementwise."""
+        """Return d(dst)/d(src) by this argument, if both are scalars or the op is elementwise; None for a constant."""
         op = self._calls[dst][0]
         y = self._values[dst]
+        if self._graph.nodes[src].kind == "const":
+            return None
         if np.shape(y) == () and np.shape(self._values[src]) == ():
             return self._sent(dst, arg, 1.0)
         if not op.elementwise or op.vjp(arg) is None:
             return None
-        slope = op.vjp(arg)(np.ones(np.shape(y)), y, *self._inputs(dst), **self._calls[dst][1])
+        with np.errstate(all="ignore"):  # what it warns of was seen when it was recorded
+            slope = op.vjp(arg)(np.ones(np.shape(y)), y, *self._inputs(dst), **self._calls[dst][1])
         return np.broadcast_to(slope, np.shape(y))
 
     def _sent(self, dst: int, arg: int, g: Any) -> Number | None:
         op, attrs = self._calls[dst]
-        return cotangent(op, arg, g, self._values[dst], self._inputs(dst), attrs)  # type: ignore[no-any-return]
+        with np.errstate(all="ignore"):
+            return cotangent(op, arg, g, self._values[dst], self._inputs(dst), attrs)  # type: ignore[no-any-return]
 
     def _inputs(self, dst: int) -> list[Any]:
         return [self._values[i] for i in self._graph.nodes[dst].inputs]
@@ -321,7 +339,7 @@ def parameter(value: Any, name: str) -> Tensor:
 def parameters(root: Tensor) -> dict[str, Tensor]:
     """Return the parameters in the graph of ``root`` by name, in the order of `leaves`."""
     entries = _collect(_tensor(root))
-    names = {id(e.tensor): name for e, name in zip(entries, _names(entries, None), strict=True)}
+    names = {id(e.tensor): name for e, name in zip(entries, _names(entries, None, Sites()), strict=True)}
     return {names[id(t)]: t for t in leaves(root)}
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
@@ -124,12 +125,13 @@ def _reason(error: Exception) -> str:
 
 
 def _writer(suffix: str) -> Callable[[Drawing], str | bytes]:
-    if suffix not in SUFFIX:
-        raise GradvizValueError(
-            f"no picture format has the suffix {suffix[:40]!r}", hint=f"allowed: {' '.join(SUFFIX)}"
-        )
-    module, function = SUFFIX[suffix].split(":")
-    return cast("Callable[[Drawing], str | bytes]", getattr(importlib.import_module(module), function))
+    """Return the function that writes a format: ours, or that of an entry point ``gradviz.views``."""
+    if suffix in SUFFIX:
+        module, function = SUFFIX[suffix].split(":")
+        return cast("Callable[[Drawing], str | bytes]", getattr(importlib.import_module(module), function))
+    for point in entry_points(group="gradviz.views", name=suffix):
+        return cast("Callable[[Drawing], str | bytes]", point.load())
+    raise GradvizValueError(f"no picture format has the suffix {suffix[:40]!r}", hint=f"allowed: {' '.join(SUFFIX)}")
 
 
 def dot_text(drawing: Drawing) -> str:
