@@ -68,7 +68,11 @@ _ALONE = _count_alone()
 
 def give_fit(t: Tensor, c: Any) -> None:
     """Add a cotangent that may still have a broadcast shape or another dtype."""
-    give(t, fit(c, t._data))
+    x = t._data
+    if c.__class__ is not np.ndarray or x.__class__ is not np.ndarray or c.shape != x.shape or c.dtype is not x.dtype:
+        c = fit(c, x)
+    had = t._grad
+    t._grad = c if had is PENDING else total(had, c)
 
 
 def fit(c: Any, x: Any) -> Any:
@@ -96,7 +100,9 @@ def unbroadcast(c: Any, shape: tuple[int, ...]) -> Any:
     if extra < 0:
         return np.broadcast_to(c, shape)
     axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and c.shape[i + extra] != 1))
-    if axes:
+    if axes and c.__class__ is np.ndarray:
+        c = np.add.reduce(c, axis=axes, keepdims=True).reshape(shape)
+    elif axes:
         c = np.reshape(np.sum(c, axis=axes), shape)
     return c if c.shape == shape else np.broadcast_to(c, shape)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-SMALL = 4096  # elements that are written in less time than a view of them is made
+SMALL = 16384  # elements that are written in less time than a view of them is made
 
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:

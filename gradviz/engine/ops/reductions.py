@@ -21,8 +21,6 @@ from .axes import axes_of, count, lined, spread, stretched, unlined
 from .rules import masked, numbers
 from .samples import cases, draw
 
-# What np.sum, np.prod, np.max and np.min come to, at half their cost for small arrays.
-
 __all__ = [
     "average",
     "logsumexp",
@@ -39,6 +37,7 @@ __all__ = [
     "var",
 ]
 
+# What np.sum, np.prod, np.max and np.min come to, at half their cost for small arrays.
 total: Any = np.add.reduce
 product: Any = np.multiply.reduce
 largest: Any = np.maximum.reduce
@@ -73,7 +72,8 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def _mean_vjp(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return stretched(spread(g / (count(x, axis) or 1), x, axis, keepdims), x)
+    n = x.size // (np.size(y) or 1) if x.__class__ is np.ndarray else count(x, axis)
+    return stretched(spread(g / (n or 1), x, axis, keepdims), x)
 
 
 @primitive(_mean_vjp, formulas=("1/n",), implements=(np.mean,), samples=cases(*AXES))
@@ -86,10 +86,11 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     >>> w.grad
     array([0.33333333, 0.33333333, 0.33333333])
     """
-    n = count(x, axis)
-    if not n or np.result_type(x) not in PLAIN_FLOATS:
+    x = np.asarray(x)
+    if not x.size or x.dtype not in PLAIN_FLOATS:
         return np.mean(x, axis=axis, keepdims=keepdims)
-    return total(x, axis=axis, keepdims=keepdims) / n
+    added = total(x, axis=axis, keepdims=keepdims)
+    return added / (x.size // added.size)
 
 
 # -- products ---------------------------------------------------------------------------------
