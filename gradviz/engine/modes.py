@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -47,6 +48,15 @@ class Entry:
 current: ContextVar[Mode] = ContextVar("gradviz_mode", default=Mode())  # noqa: B039 - never changed
 active = 0
 _lock = threading.Lock()
+
+
+def _new_lock() -> None:
+    global _lock  # noqa: PLW0603 - a fork may have copied a lock that another thread held
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 def mode() -> Mode:
