@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.cotangents import cotangent
-from ..engine.leaves import CONST, Exposed, Leaf, value_of
+from ..engine.leaves import CONST, Exposed, Leaf, identical, value_of
 from ..engine.recording import apply
 from ..engine.registry import OPS
 from ..engine.sites import assigned_name, place
@@ -22,7 +22,10 @@ from ..engine.structure import leaves, numbers, signature, written_operands
 from ..engine.tensor import Tensor, constant_of, site
 from ..errors import GradvizTypeError, GraphError
 from ..graphs import Frame, Graph, Node, Number, Source
+from ..graphs.plain import FrozenMapping
 from .naming import held_names, unique_names
+
+NO_ATTRS: Mapping[str, Any] = FrozenMapping()  # one for all: a graph may have a million nodes
 
 
 class Entry:
@@ -35,7 +38,7 @@ class Entry:
         self.value = value
         self.grad = grad
         self.key = key
-        self.inputs: list[Entry] = []
+        self.inputs: Sequence[Entry] = ()
         # the engine's op: a registry entry, or a Leaf
         self.op: Any = CONST if tensor is None else getattr(tensor._op, "op", tensor._op)
 
@@ -43,6 +46,11 @@ class Entry:
     def kind(self) -> str:
         """The kind of node."""
         return self.op.name if self.op.__class__ is Leaf else "op"
+
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        """The metadata of its op."""
+        return NO_ATTRS if self.tensor is None or self.tensor._a.__class__ is not tuple else self.tensor.attrs
 
     @property
     def wish(self) -> str | None:
@@ -105,10 +113,11 @@ def frame(x: Tensor, params: Mapping[str, Any] | None = None) -> Frame:
     """Return the frame of a Tensor (the public text is at `gradviz.frame`)."""
     entries = _collect(_tensor(x))
     made = _graph(entries, x, params)
-    values = tuple(_copied(e.value) for e in entries)
-    grads = tuple(_copied(e.grad) for e in entries)
-    calls = tuple((e.op, e.tensor.attrs if e.tensor is not None else {}) for e in entries)
-    return Frame(made, values, grads, edges=RuleNumbers(made, values, grads, calls))
+    values = tuple([_copied(e.value) for e in entries])
+    grads = tuple([_copied(e.grad) for e in entries])
+    ops = tuple([e.op for e in entries])
+    attrs = tuple([e.attrs for e in entries])
+    return Frame(made, values, grads, edges=RuleNumbers(made, values, grads, ops, attrs))
 
 
 def _tensor(x: Any) -> Tensor:
@@ -122,39 +131,45 @@ def _tensor(x: Any) -> Tensor:
 
 def _collect(root: Tensor) -> list[Entry]:
     """Return an entry for everything ``root`` was made of, in the order it was made."""
-    entries: dict[tuple[int, int], Entry] = {}
-    first = _entry(root, None, 0, entries)
-    stack = [first]
-    for entry in stack:  # grows while it is walked
-        for position, operand in enumerate(written_operands(entry.tensor)):
-            known = len(entries)
-            made = _entry(operand, entry, position, entries)
-            entry.inputs.append(made)
-            if len(entries) > known:
-                stack.append(made)
-    return sorted(entries.values(), key=lambda e: e.key)
+    known: dict[Any, Entry] = {}
+    found = [_entry(root, None, 0, known)]
+    for entry in found:  # grows while it is walked
+        operands = written_operands(entry.tensor)
+        if not operands:
+            continue
+        entry.inputs = inputs = []
+        for position, operand in enumerate(operands):
+            before = len(known)
+            inputs.append(_entry(operand, entry, position, known))
+            if len(known) > before:
+                found.append(inputs[-1])
+    return sorted(found, key=lambda e: e.key)
 
 
-def _entry(x: Any, consumer: Entry | None, position: int, entries: dict[tuple[int, int], Entry]) -> Entry:
+def _entry(x: Any, consumer: Entry | None, position: int, known: dict[Any, Entry]) -> Entry:
     """Find or make the entry of an operand. A leaf that was assigned since counts as another node."""
-    below = (consumer.key[0], position - 1000) if consumer is not None else (0, 0)
     if not isinstance(x, Tensor):
-        made = Entry(None, x, None, below)
-        return entries.setdefault((id(made), 0), made)
+        made = Entry(None, x, None, _below(consumer, position))
+        return known.setdefault(id(made), made)
     was = _value_before(x, consumer)
-    key = (id(x), 0 if was is None else 1)
-    if key not in entries:
+    key = id(x) if was is None else (id(x), "before")
+    if key not in known:
         value, grad = was or (value_of(x), x._grad)
-        order = (x._key, 0) if was is None and (consumer is None or x._key < consumer.key[0]) else below
-        entries[key] = Entry(x, value, grad, order)
-    return entries[key]
+        is_older = was is None and (consumer is None or x._key < consumer.key[0])
+        known[key] = Entry(x, value, grad, (x._key, 0) if is_older else _below(consumer, position))
+    return known[key]
+
+
+def _below(consumer: Entry | None, position: int) -> tuple[int, int]:
+    """Return a place in the order right before the consumer."""
+    return (0, 0) if consumer is None else (consumer.key[0], position - 1000)
 
 
 def _value_before(x: Tensor, consumer: Entry | None) -> tuple[Any, Any] | None:
     """Return the value and gradient a leaf had when ``consumer`` used it, if it was assigned since."""
     if consumer is None or x._op.__class__ is not Leaf:
         return None
-    if x._data.__class__ is Exposed and not np.array_equal(x._data.array, x._data.before, equal_nan=True):
+    if x._data.__class__ is Exposed and not identical(x._data.array, x._data.before):
         return x._data.before, x._grad
     if x._op.assigned and x._key > consumer.key[0] and x._extra is not None:
         return x._extra.was
@@ -165,12 +180,12 @@ def _graph(entries: list[Entry], root: Tensor, params: Mapping[str, Any] | None)
     ids = {id(e): i for i, e in enumerate(entries)}
     sites = Sites()
     names = _names(entries, params, sites)
-    nodes = tuple(
+    nodes = [
         _node(i, name, e, tuple([ids[id(x)] for x in e.inputs]), sites.source(e))
         for i, (e, name) in enumerate(zip(entries, names, strict=True))
-    )
+    ]
     output = next(i for i, e in enumerate(entries) if e.tensor is root)
-    return Graph(nodes, outputs=(output,))
+    return Graph(tuple(nodes), outputs=(output,))
 
 
 def _node(i: int, name: str, e: Entry, inputs: tuple[int, ...], source: Source | None) -> Node:
@@ -186,7 +201,7 @@ def _node(i: int, name: str, e: Entry, inputs: tuple[int, ...], source: Source |
         inputs=inputs,
         shape=() if is_float else np.shape(e.value),
         dtype="float64" if is_float else str(e.value.dtype),
-        attrs=t.attrs if t is not None else {},
+        attrs=e.attrs,
         scope=t.scope if t is not None else (),
         source=source,
         symbol="" if leaf else op.symbol,
@@ -228,13 +243,21 @@ def _copied(x: Any) -> Any:
 class RuleNumbers:
     """Edge numbers worked out, when asked for, by the ops' own rules from a frame's copied numbers."""
 
-    __slots__ = ("_calls", "_grads", "_graph", "_values")
+    __slots__ = ("_attrs", "_grads", "_graph", "_ops", "_values")
 
-    def __init__(self, made: Graph, values: Sequence[Any], grads: Sequence[Any], calls: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        made: Graph,
+        values: Sequence[Any],
+        grads: Sequence[Any],
+        ops: Sequence[Any],
+        attrs: Sequence[Mapping[str, Any]],
+    ) -> None:
         self._graph = made
         self._values = values
         self._grads = grads
-        self._calls = calls
+        self._ops = ops
+        self._attrs = attrs
 
     def grad(self, src: int, dst: int, arg: int) -> Number | None:
         """Return what this edge contributed to the gradient of ``src``; None if nothing flows."""
@@ -243,7 +266,7 @@ class RuleNumbers:
 
     def local(self, src: int, dst: int, arg: int) -> Number | None:
         """Return d(dst)/d(src) by this argument, if both are scalars or the op is elementwise; None for a constant."""
-        op = self._calls[dst][0]
+        op = self._ops[dst]
         y = self._values[dst]
         if self._graph.nodes[src].kind == "const":
             return None
@@ -252,13 +275,13 @@ class RuleNumbers:
         if not op.elementwise or op.vjp(arg) is None:
             return None
         with np.errstate(all="ignore"):  # what it warns of was seen when it was recorded
-            slope = op.vjp(arg)(np.ones(np.shape(y)), y, *self._inputs(dst), **self._calls[dst][1])
+            slope = op.vjp(arg)(np.ones(np.shape(y)), y, *self._inputs(dst), **self._attrs[dst])
         return np.broadcast_to(slope, np.shape(y))
 
     def _sent(self, dst: int, arg: int, g: Any) -> Number | None:
-        op, attrs = self._calls[dst]
+        op, attrs = self._ops[dst], self._attrs[dst]
         with np.errstate(all="ignore"):
-            return cotangent(op, arg, g, self._values[dst], self._inputs(dst), attrs)  # type: ignore[no-any-return]
+            return cotangent(op, arg, g, self._values[dst], self._inputs(dst), dict(attrs))  # type: ignore[no-any-return]
 
     def _inputs(self, dst: int) -> list[Any]:
         return [self._values[i] for i in self._graph.nodes[dst].inputs]
@@ -345,10 +368,9 @@ def parameters(root: Tensor) -> dict[str, Tensor]:
 
 def edge_numbers(recorded: Graph, values: Sequence[Any], grads: Sequence[Any]) -> RuleNumbers:
     """Return the numbers of the edges of a graph that was computed again."""
-    calls = [
-        (OPS.get(node.op), {k: _metadata_again(v, node) for k, v in node.attrs.items()}) for node in recorded.nodes
-    ]
-    return RuleNumbers(recorded, values, grads, calls)
+    ops = [OPS.get(node.op) for node in recorded.nodes]
+    attrs = [{k: _metadata_again(v, node) for k, v in node.attrs.items()} for node in recorded.nodes]
+    return RuleNumbers(recorded, values, grads, ops, attrs)
 
 
 __all__ = [
