@@ -49,7 +49,9 @@ def _from_sequence(value: Any, what: str) -> np.ndarray:
     """Turn a list (of lists) of numbers into float64, as ``torch.tensor`` users expect."""
     try:
         array = np.array(value)
-    except (ValueError, TypeError) as error:
+    except GradvizTypeError:  # a list of Tensors, which says itself what to do
+        raise
+    except (ValueError, TypeError, RuntimeError) as error:
         raise _refusal(what, f"{type(value).__name__} that is not a regular array of numbers") from error
     if array.dtype.kind in "iu" and not hasattr(value, "__array__"):
         return array.astype(np.float64)
@@ -79,6 +81,12 @@ def _refusal(what: str, found: str) -> GradvizTypeError:
         where=where(),
         hint="give a real array: .real and .imag of complex data, .astype(float) of object arrays",
     )
+
+
+def number(value: Any) -> Any:
+    """Return a single whole number of NumPy as a float, as an int of Python is kept; the rest as it is."""
+    whole = value.__class__ is np.ndarray and value.ndim == 0 and value.dtype.kind in "iub"
+    return float(value) if whole else value
 
 
 def differentiable(value: Any, name: str | None) -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import GradvizTypeError, NonScalarError, ShapeError
 from . import modes
 from .admit import admit
-from .cotangents import PENDING, alone, stale, total, unbroadcast
+from .cotangents import PENDING, alone, recorded_value, stale, total, unbroadcast
 from .forms import ADD, ADD_NUMBER, MUL, MUL_NUMBER
 from .leaves import Exposed, Leaf, next_key, settle_leaf, value_of
 from .sites import read_sources, unread, where
@@ -29,6 +29,7 @@ from .tensor import Constant, Frozen, Result, Tensor, constant_of, operands, sit
 
 _key, _code = attrgetter("_key"), attrgetter("_code")
 _set_grad: Any = Tensor.__dict__["_grad"].__set__
+_set_data: Any = Tensor.__dict__["_data"].__set__
 # One pass at a time: passes of several threads may share leaves.
 _lock = threading.RLock()
 
@@ -103,18 +104,21 @@ def _pass(root: Tensor, seed: Any) -> None:
     except BaseException:
         put_back(marks)
         raise
+    finally:
+        hand_back(marks)
 
 
 class Marks:
     """What a pass has touched: nodes in the order of the walk, leaves, and the gradients there were before."""
 
-    __slots__ = ("before", "leaves", "nodes", "order")
+    __slots__ = ("before", "exposed", "leaves", "nodes", "order")
 
     def __init__(self) -> None:
         self.nodes: list[Tensor] = []
         self.leaves: list[Tensor] = []
         self.before: list[tuple[Tensor, Any]] = []
         self.order: list[Tensor] = []
+        self.exposed: list[tuple[Tensor, Exposed]] = []
 
 
 def prepare(root: Tensor, marks: Marks) -> None:
@@ -194,7 +198,22 @@ def _search(root: Tensor, marks: Marks) -> None:  # noqa: C901, PLR0912 - the ho
         node = following if following is not None else waiting.pop() if waiting else None
     for t in marks.leaves:
         if t._data.__class__ is Exposed:
-            settle_leaf(t)
+            _take(t, marks)
+
+
+def _take(leaf: Tensor, marks: Marks) -> None:
+    """Take a leaf's array away from those who still hold it, until `hand_back`: the rules read plain values."""
+    exposed = leaf._data
+    value = settle_leaf(leaf)
+    if leaf._data is exposed:
+        marks.exposed.append((leaf, exposed))
+        leaf._data = value
+
+
+def hand_back(marks: Marks) -> None:
+    """Undo `_take`, so that a later write is noticed."""
+    if marks.exposed:
+        deque(starmap(_set_data, marks.exposed), maxlen=0)
 
 
 def _wanting(node: Tensor) -> Iterable[Tensor]:
@@ -313,6 +332,8 @@ def reachable(root: Tensor) -> list[Tensor]:
 
 def _recorded_pull(node: Tensor, g: Tensor, grads: dict[int, Tensor]) -> None:
     args = operands(node)
+    for x in args:
+        recorded_value(x, node)  # refuses a leaf that was changed since
     since = next_key()
     extra = modes.Extra(scope=node.scope, site=site(node))
     for i, x in enumerate(args):

@@ -75,6 +75,12 @@ class Conversions:
         raise GradvizTypeError(f"{self.label} is not an integer: it cannot be used as an index", where=where())
 
     def __bool__(self) -> bool:
+        if self.size != 1:
+            raise GradvizValueError(
+                f"{self.label} has {self.size} elements: neither true nor false",
+                where=where(),
+                hint="use np.any(...) or np.all(...)",
+            )
         return bool(self.item())
 
     def __len__(self) -> int:

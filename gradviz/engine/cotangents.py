@@ -145,11 +145,10 @@ def _misfit(c: Any, node: Tensor, arg: int) -> ShapeError:
 
 def recorded_value(x: Tensor, node: Tensor) -> Any:
     """Return the value a leaf had when ``node`` used it, or refuse."""
-    if x._data.__class__ is Exposed:
-        settle_leaf(x)
+    value = settle_leaf(x) if x._data.__class__ is Exposed else x._data
     if x._op.__class__ is Leaf and x._op.assigned and x._key > node._key:
         raise stale(x, node)
-    return x._data
+    return value
 
 
 def stale(leaf: Tensor, node: Tensor) -> StaleValueError:

@@ -204,6 +204,7 @@ def _plain_pass(y: Tensor, seed: Any, wanted: list[Tensor], outer: bool) -> list
             return [_taken(x) for x in wanted]
         finally:
             passes.put_back(marks)
+            passes.hand_back(marks)
 
 
 def _taken(x: Tensor) -> Any:

@@ -3,12 +3,17 @@
 A leaf's value may be assigned, or written to through the array that ``.data`` hands out. Both
 count as a new value: the old one is kept beside it, and a node that was made of the old one can
 tell (by creation numbers) that it is not current any more.
+
+NumPy tells nobody of a write, and a view outlives every lock on its base. So while somebody holds
+the array that was handed out, or a view of it (the count of references to the array says so), the
+leaf stays `Exposed`, and every use of it compares the array with what it held before.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +44,7 @@ ASSIGNED = {leaf.name: Leaf(leaf.name, assigned=True) for leaf in (PARAM, INPUT,
 
 
 class Exposed:
-    """An array that was handed out for writing: it is copied again before an op uses it."""
+    """An array that was handed out for writing, and a copy of what it held: ops use the copy."""
 
     __slots__ = ("array", "before")
 
@@ -55,17 +60,40 @@ def value_of(t: Any) -> Any:
 
 
 def settle_leaf(t: Tensor) -> Any:
-    """Take back an array that was handed out: the leaf owns its value again, and an op may use it."""
-    exposed = t._data
-    array = exposed.array
-    if np.array_equal(array, exposed.before, equal_nan=True):
-        t._data = exposed.before
-    else:
-        t._data = array.copy()
-        t._data.setflags(write=False)
+    """Return the value of a leaf that handed out its array, as an op may use it.
+
+    The leaf owns its value again, unless somebody still holds the array or a view of it.
+    """
+    exposed: Exposed = t._data
+    if not identical(exposed.array, exposed.before):
+        value = exposed.array.copy()
+        value.setflags(write=False)
         _mark_assigned(t, exposed.before)
-    array.setflags(write=False)  # a late write through an old alias is refused, not lost
-    return t._data
+        exposed.before = value
+    exposed.array.setflags(write=False)  # the array itself refuses a late write; views of it do not
+    if not held(exposed):
+        t._data = exposed.before
+    return exposed.before
+
+
+def identical(a: np.ndarray, b: np.ndarray) -> bool:
+    """Tell whether two arrays of one dtype hold the same numbers; -0.0 is another number than 0.0."""
+    if not np.array_equal(a, b, equal_nan=True):
+        return False
+    return a.dtype.kind != "f" or bool(np.array_equal(np.signbit(a), np.signbit(b)))
+
+
+def held(exposed: Exposed) -> bool:
+    """Tell whether anybody else holds the array that was handed out, or a view of it."""
+    return getrefcount(exposed.array) > _UNHELD
+
+
+def _count_unheld() -> int:
+    exposed = Exposed(np.zeros(1), np.zeros(1))
+    return getrefcount(exposed.array)
+
+
+_UNHELD = _count_unheld()
 
 
 def assign(t: Tensor, value: Any) -> None:

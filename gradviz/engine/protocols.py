@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import GradvizTypeError, suggestion
+from ..errors import GradvizTypeError, ShapeError, suggestion
 from .leaves import value_of
 from .registry import FUNCTIONS, OPS
 from .sites import where
@@ -108,7 +108,7 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwar
         if ours is not None:
             return ours(*inputs)
         if ufunc in PLAIN_UFUNCS:
-            return ufunc(*(_plain(x) for x in inputs))
+            return _answered(ufunc, inputs)
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     raise _unknown(name, _busy(kwargs))
 
@@ -210,17 +210,47 @@ def known_names() -> list[str]:
     return sorted({f.__name__ for f in FUNCTIONS} | set(OPS))
 
 
+def _answered(ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Any:
+    """Answer a question about plain numbers, such as a comparison."""
+    plain = [_plain(x) for x in inputs]
+    try:
+        return ufunc(*plain)
+    except ValueError as error:
+        shapes = " and ".join(str(np.shape(x)) for x in plain)
+        raise ShapeError(f"{ufunc.__name__} of shapes {shapes}, which do not broadcast", where=where()) from error
+
+
 def _compare(ufunc: np.ufunc) -> Callable[[Tensor, Any], Any]:
     def method(self: Tensor, other: Any) -> Any:
-        return ufunc(value_of(self), _plain(other))
+        try:
+            return _answered(ufunc, (self, other))
+        except TypeError:  # no numbers: Python answers, as for any two objects
+            return NotImplemented
 
     method.__doc__ = f"Return ``{ufunc.__name__}(self, other)`` as plain booleans."
     return method
 
 
+class NoMask:
+    """What `numpy.ma` finds where it looks for the mask of a Tensor: it refuses to be combined with one."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self.__array_ufunc__()
+
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
+        raise GradvizTypeError(
+            "a masked array met a Tensor: its mask would be lost, or the gradient",
+            where=where(),
+            hint="use np.where(mask, ..., ...), or .filled(...)",
+        )
+
+
 def install() -> None:
     """Give `Tensor` NumPy's protocols and the comparison operators."""
     methods: dict[str, Any] = {
+        "_mask": NoMask(),
         "__array_ufunc__": array_ufunc,
         "__array_function__": array_function,
         **{

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import GradvizTypeError, ShapeError
 from . import modes
-from .admit import Number, admit, differentiable
+from .admit import Number, admit, differentiable, number
 from .conversions import Conversions
 from .leaves import CONST, INPUT, PARAM, Exposed, Leaf, assign, next_key, value_of
 from .methods import Methods
@@ -34,7 +34,7 @@ class Tensor(Conversions, Methods):
     """A number or array whose gradient can be asked for.
 
     ``data`` is a number, an array or a list of numbers; it is copied. Scalars are kept as
-    Python floats, arrays keep their floating dtype, lists of integers become float64.
+    Python floats, arrays keep their floating dtype, whole numbers and lists of them become float64.
     Complex, object, string and (when a gradient is required) integer arrays raise
     `GradvizTypeError`.
 
@@ -61,7 +61,7 @@ class Tensor(Conversions, Methods):
 
     def __init__(self, data: Any, *, name: str | None = None, requires_grad: bool = True) -> None:
         value = admit(data.detach().data if isinstance(data, Tensor) else data, what=_named(name))
-        self._data = differentiable(value, name) if requires_grad else value
+        self._data = differentiable(number(value), name) if requires_grad else value
         _init_leaf(self, PARAM if requires_grad else INPUT, name)
 
     # -- what it is -------------------------------------------------------------------------
@@ -70,8 +70,12 @@ class Tensor(Conversions, Methods):
     def data(self) -> Any:
         """The value: a float, or an array. Assign to a leaf's ``data`` to change it.
 
-        A leaf hands out an array that may be written to until the next op uses the leaf; what
-        an op computed is read-only. Either way no recorded gradient can change unnoticed.
+        A leaf hands out an array that may be written to until the next op uses the leaf; then
+        the array is locked, and ``data`` has to be asked for again. A write through a view that
+        was taken of it earlier counts as a new value too, at the next use of the leaf. What an
+        op computed is read-only. Either way no recorded gradient can change unnoticed: it is
+        that of the old value, or ``backward()`` raises `StaleValueError`. An assignment and an
+        optimizer's step give the leaf another array, of which earlier views are none.
         """
         value = self._data
         if value.__class__ is float:
@@ -81,6 +85,7 @@ class Tensor(Conversions, Methods):
             return value
         if value.__class__ is not Exposed:
             value = self._data = Exposed(value.copy(), value)
+        value.array.setflags(write=True)
         return value.array
 
     @data.setter
@@ -153,6 +158,10 @@ class Tensor(Conversions, Methods):
     def requires_grad(self) -> bool:
         """Whether a gradient is computed for it."""
         return not isinstance(self, Constant)
+
+    @requires_grad.setter
+    def requires_grad(self, requires_grad: bool) -> None:
+        self.requires_grad_(requires_grad)
 
     @property
     def source(self) -> Place | None:
