@@ -4,7 +4,6 @@ import itertools
 import os
 import re
 import subprocess
-import sys
 
 import graphviz
 import pytest
@@ -18,6 +17,7 @@ from gradviz.views.dot import make_dot, to_dot
 from tests.golden import assert_gold
 from tests.hostile import HOSTILE
 from tests.pictures import article, chain, network, samples
+from tests.processes import run_python
 
 GOLD = {
     "article.dot": (article, Options()),
@@ -57,7 +57,8 @@ def test_the_same_frame_gives_the_same_bytes_in_every_process():
     runs = set()
     for seed, locale in (("0", "C"), ("1", "C.UTF-8"), ("4242", "tr_TR.UTF-8")):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "LC_ALL": locale, "TZ": "Asia/Tokyo"}
-        done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, check=True)
+        done = run_python("-c", PROGRAM, env=environment)
+        assert done.returncode == 0, done.stderr.decode()
         runs.add(done.stdout)
     assert len(runs) == 1
     assert runs.pop().startswith(b"digraph")
@@ -67,14 +68,17 @@ COMBINATIONS = list(itertools.product(STYLES, THEMES, DIRECTIONS))
 
 
 @pytest.mark.parametrize(("style", "theme", "direction"), COMBINATIONS)
-def test_system_graphviz_reads_every_combination(style, theme, direction):
+def test_system_graphviz_reads_every_combination(style, theme, direction, tmp_path):
     shows = [(), *((word,) for word in SHOW), SHOW]
     sources = [
         to_dot(frame, Options(style=style, theme=theme, direction=direction, show=show))
         for show in shows
         for frame in (article(), network())
     ]
-    done = subprocess.run(["dot", "-Tcanon"], input="".join(sources).encode(), capture_output=True, check=True)
+    files = [tmp_path / f"{number}.dot" for number in range(len(sources))]
+    for file, source in zip(files, sources, strict=True):
+        file.write_text(source, "utf-8")
+    done = subprocess.run(["dot", "-Tcanon", *files], capture_output=True, check=True)
     assert done.stderr == b""
     assert done.stdout.count(b"digraph") == len(sources)
 

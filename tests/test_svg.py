@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -113,7 +114,9 @@ def test_two_thousand_nodes_are_laid_out_and_one_more_is_refused():
 def fake_dot(folder, monkeypatch, script):
     program = folder / "bin" / "dot"
     program.parent.mkdir()
-    program.write_text(f"#!{sys.executable}\n{script}")
+    (program.parent / "dot.py").write_text(script)
+    line = shlex.join([sys.executable, str(program.parent / "dot.py")])
+    program.write_text(f"#!/bin/sh\nexec {line}\n")  # a shebang cannot name a path with a space in it
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
 
