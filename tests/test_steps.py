@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 
 import gradviz
+from gradviz import Tensor, draw
 from gradviz.debugger.events import Steps, steps
 from gradviz.errors import GradvizTypeError
 from gradviz.escape import clean
@@ -83,7 +84,7 @@ def test_a_sequence_like_any_other():
     assert walk[-1].index == 7
     assert [step.index for step in walk[1:8:3]] == [1, 4, 7]
     assert [step.index for step in walk] == list(range(8))
-    with pytest.raises(IndexError, match="step 8 of 8"):
+    with pytest.raises(IndexError, match="no step 8"):
         walk[8]
     assert steps(walk) is walk
     assert steps(walk[2]).full == walk[2].frame
@@ -222,3 +223,32 @@ def test_frames_do_not_depend_on_the_order_of_asking(frame):
     there = [step.frame for step in walk]
     again = [step.frame for step in reversed(Steps(frame))]
     assert there == again[::-1]
+
+
+def test_the_way_back_is_shown_before_backward_was_called():
+    x, w = Tensor([1.0, 2.0], requires_grad=False), Tensor(3.0)
+    loss = (np.sin(w * x) * w).sum()
+    walk = steps(loss)
+    assert (w.grad, loss.grad) == (None, None)
+    loss.backward()
+    done = steps(loss)
+    assert [str(step) for step in walk] == [str(step) for step in done]
+    assert walk.full.grad("w") == w.grad
+    assert walk.full.grad("x") is None
+
+
+def test_no_way_back_is_made_up():
+    assert steps(Tensor([1.0, 2.0]) * 2).backward == ()
+    assert steps(Tensor(2.0, requires_grad=False) * 2).backward == ()
+
+
+def test_a_step_of_a_long_loop_is_folded_into_what_is_done_and_what_is_to_come():
+    y = x = Tensor(0.5)
+    for _ in range(1000):
+        y = np.sin(y) + x
+    step = steps(y)[1000]
+    picture = draw(step)
+    assert len(picture.frame.graph) < 10
+    (here,) = picture.options.highlight
+    assert picture.frame.graph.nodes[here].name == step.node.name
+    assert picture.options.pending

@@ -15,7 +15,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from gradviz.errors import GradvizTypeError, GradvizValueError
+from gradviz.errors import GradvizIndexError, GradvizTypeError, GradvizValueError
 from gradviz.escape import clean
 from gradviz.files import write_atomically
 from gradviz.graphs import EdgeNumbers, Frame, Graph, Node, Number
@@ -149,7 +149,9 @@ class Steps(Sequence[Step]):
         try:
             return self._step(range(len(self))[index])
         except IndexError:
-            raise IndexError(f"step {index} of {len(self)}") from None
+            raise GradvizIndexError(
+                f"there is no step {index}", hint=f"there are {len(self)}, from 0 to {len(self) - 1}"
+            ) from None
 
     def _step(self, index: int) -> Step:
         forward = len(self.full.graph)
@@ -336,7 +338,8 @@ def steps(x: Any, *, params: Any = None) -> Steps:
     what is given), so step i brings the value of node i. Then the backward phase: one step per
     node a gradient reached, from the last to the first. The first brings the seed; each step
     sends the node's gradient to its inputs, and for a leaf says what its gradient has become.
-    The frame of the last step is the frame itself. ``params`` names parameters as in `frame`.
+    The frame of the last step is the frame itself. A Tensor that ``backward()`` was not called
+    on shows the gradients it would give, and keeps none. ``params`` names parameters as in `frame`.
 
     >>> from gradviz.graphs import EdgeTable
     >>> x = Node(0, "x", "param", "param")
@@ -358,5 +361,6 @@ def steps(x: Any, *, params: Any = None) -> Steps:
     if isinstance(x, Graph):
         raise GradvizTypeError("a Graph has no numbers to step through", hint="give a Frame or a Tensor")
     from gradviz.sources import frame
+    from gradviz.sources.pullback import with_gradients
 
-    return Steps(frame(x, params=params))
+    return Steps(with_gradients(frame(x, params=params)))

@@ -15,10 +15,11 @@ import numpy as np
 
 from ..engine.cotangents import cotangent
 from ..engine.leaves import CONST, Exposed, Leaf, identical, value_of
+from ..engine.recognition import Structures
 from ..engine.recording import apply
 from ..engine.registry import OPS
 from ..engine.sites import assigned_name, place
-from ..engine.structure import leaves, numbers, signature, written_operands
+from ..engine.structure import leaves, numbers, written_operands
 from ..engine.tensor import Tensor, constant_of, site
 from ..errors import GradvizTypeError, GraphError
 from ..graphs import Frame, Graph, Node, Number, Source
@@ -262,7 +263,7 @@ class RuleNumbers:
     def grad(self, src: int, dst: int, arg: int) -> Number | None:
         """Return what this edge contributed to the gradient of ``src``; None if nothing flows."""
         g = self._grads[dst]
-        return None if g is None or self._grads[src] is None else self._sent(dst, arg, g)
+        return None if g is None or self._grads[src] is None else self.sent(dst, arg, g)
 
     def local(self, src: int, dst: int, arg: int) -> Number | None:
         """Return d(dst)/d(src) by this argument, if both are scalars or the op is elementwise; None for a constant."""
@@ -271,17 +272,22 @@ class RuleNumbers:
         if self._graph.nodes[src].kind == "const":
             return None
         if np.shape(y) == () and np.shape(self._values[src]) == ():
-            return self._sent(dst, arg, 1.0)
+            return self.sent(dst, arg, 1.0)
         if not op.elementwise or op.vjp(arg) is None:
             return None
         with np.errstate(all="ignore"):  # what it warns of was seen when it was recorded
             slope = op.vjp(arg)(np.ones(np.shape(y)), y, *self._inputs(dst), **self._attrs[dst])
         return np.broadcast_to(slope, np.shape(y))
 
-    def _sent(self, dst: int, arg: int, g: Any) -> Number | None:
+    def sent(self, dst: int, arg: int, g: Any) -> Number | None:
+        """Return what ``dst`` sends to this argument when its own gradient is ``g``."""
         op, attrs = self._ops[dst], self._attrs[dst]
         with np.errstate(all="ignore"):
             return cotangent(op, arg, g, self._values[dst], self._inputs(dst), dict(attrs))  # type: ignore[no-any-return]
+
+    def having(self, grads: Sequence[Any]) -> RuleNumbers:
+        """Return the numbers of the same graph with other gradients."""
+        return RuleNumbers(self._graph, self._values, grads, self._ops, self._attrs)
 
     def _inputs(self, dst: int) -> list[Any]:
         return [self._values[i] for i in self._graph.nodes[dst].inputs]
@@ -375,6 +381,7 @@ def edge_numbers(recorded: Graph, values: Sequence[Any], grads: Sequence[Any]) -
 
 __all__ = [
     "RuleNumbers",
+    "Structures",
     "edge_numbers",
     "frame",
     "graph",
@@ -383,5 +390,4 @@ __all__ = [
     "parameter",
     "parameters",
     "replay",
-    "signature",
 ]

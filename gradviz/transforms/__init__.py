@@ -127,12 +127,13 @@ def _crossings(graph: Graph, keys: Sequence[Hashable], tangled: set[Hashable]) -
     return found
 
 
-def fold(frame: Frame, fewest: int = FEWEST) -> Frame:
+def fold(frame: Frame, fewest: int = FEWEST, keep: Iterable[int] = ()) -> Frame:
     """Return the frame with what the same source lines made again and again drawn once.
 
     Ops made by one expression (same file, line, columns, op, shape and scope) at least
     ``fewest`` times become one node, and so do the leaves that only they use. Its numbers
-    are those of all rounds, the round first; results are never folded away.
+    are those of all rounds, the round first; results and the nodes to ``keep`` are never folded
+    away. In the frame of a step, rounds that are done and rounds to come are folded apart.
 
     >>> from gradviz.graphs import Source
     >>> line = Source("loop.py", 2, 4, 9, "f", "x * 2")
@@ -143,13 +144,15 @@ def fold(frame: Frame, fewest: int = FEWEST) -> Frame:
     [('x', None), ('x (2)', 8), ('x_9', None)]
     """
     keys = _source_keys(frame.graph)
+    for id in keep:
+        keys[id] = id
     members: defaultdict[Hashable, list[int]] = defaultdict(list)
     for node in frame.graph.nodes:
-        members[keys[node.id]].append(node.id)
+        members[keys[node.id], frame.values[node.id] is None].append(node.id)
     groups: list[Group] = []
     for ids in members.values():
         nodes = [frame.graph.nodes[id] for id in ids]
-        if len(ids) < fewest or len({frame.values[id] is None for id in ids}) > 1:
+        if len(ids) < fewest:
             groups += map(_single, nodes)
         else:
             groups.append(Group("folded", ids, _common_name(nodes), nodes[0].scope))

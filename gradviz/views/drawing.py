@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -131,7 +131,8 @@ def _writer(suffix: str) -> Callable[[Drawing], str | bytes]:
         return cast("Callable[[Drawing], str | bytes]", getattr(importlib.import_module(module), function))
     for point in entry_points(group="gradviz.views", name=suffix):
         return cast("Callable[[Drawing], str | bytes]", point.load())
-    raise GradvizValueError(f"no picture format has the suffix {suffix[:40]!r}", hint=f"allowed: {' '.join(SUFFIX)}")
+    wrong = f"no picture format has the suffix {suffix[:40]!r}" if suffix else "the file's name has no suffix"
+    raise GradvizValueError(wrong, hint=f"allowed: {' '.join(SUFFIX)}")
 
 
 def dot_text(drawing: Drawing) -> str:
@@ -197,7 +198,7 @@ def draw(
         alt=alt,
         timeout=timeout,
     )
-    return arranged(frame_of(x, params), options)
+    return arranged(frame_of(x, params), options, keep=getattr(x, "highlight", ()))
 
 
 def frame_of(x: Any, params: Mapping[str, Any] | None = None) -> Frame:
@@ -219,8 +220,8 @@ def frame_of(x: Any, params: Mapping[str, Any] | None = None) -> Frame:
     return sources.frame(x, params=params)
 
 
-def arranged(frame: Frame, options: Options) -> Drawing:
-    """Return the drawing of the part of ``frame`` that the options ask for.
+def arranged(frame: Frame, options: Options, keep: Iterable[int] = ()) -> Drawing:
+    """Return the drawing of the part of ``frame`` that the options ask for; ``keep`` is never folded away.
 
     >>> from gradviz.graphs import Graph, Node
     >>> frame = as_frame(Graph((Node(0, "x", "input", "input"),)))
@@ -233,13 +234,20 @@ def arranged(frame: Frame, options: Options) -> Drawing:
     if options.collapse is not None:
         part = transforms.collapse(part, options.collapse)
     if options.fold is True or (options.fold == "auto" and len(part.graph) > transforms.FOLD_ABOVE):
-        part = transforms.fold(part, fewest=2 if options.fold is True else transforms.FEWEST)
+        kept = [place for place in _places(frame, part, keep) if place is not None]
+        part = transforms.fold(part, fewest=2 if options.fold is True else transforms.FEWEST, keep=kept)
     places = transforms.images(frame, part)
-    highlight = {places[frame.graph.index(name)] for name in options.highlight}
+    highlight = _places(frame, part, options.highlight)
     pending = {frame.graph.index(name) for name in options.pending}
     started = {place for id, place in enumerate(places) if id not in pending}
     pale = {places[id] for id in pending} - started
     return Drawing(part, replace(options, highlight=_ids(highlight), pending=_ids(pale)), frame)
+
+
+def _places(frame: Frame, part: Frame, names: Iterable[str | int]) -> set[int | None]:
+    """Return where the nodes of a frame are in a part of it."""
+    places = transforms.images(frame, part)
+    return {places[frame.graph.index(name)] for name in names}
 
 
 def _ids(found: set[int | None]) -> tuple[int, ...]:

@@ -1,0 +1,55 @@
+"""The gradients of a frame that has none yet, worked out from its own numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..graphs import Frame
+from .own import RuleNumbers
+
+__all__ = ["with_gradients"]
+
+
+def with_gradients(before: Frame) -> Frame:
+    """Return the frame of a scalar with the gradients that ``backward()`` would give; no Tensor is touched.
+
+    A frame that has the gradient of its result, or cannot have one, is returned as it is.
+
+    >>> from gradviz.engine.tensor import Tensor
+    >>> from gradviz.sources import own
+    >>> x = Tensor(3.0)
+    >>> with_gradients(own.frame(x * x)).grad(0), x.grad
+    (6.0, None)
+    """
+    edges, result = before.edges, before.graph.outputs[-1] if before.graph.outputs else None
+    if not isinstance(edges, RuleNumbers) or result is None or before.grads[result] is not None:
+        return before
+    value, wanted = before.values[result], _wanted(before)
+    if not wanted[result] or value is None or np.size(value) != 1:
+        return before
+    grads = _pulled_back(before, edges, wanted, 1.0 if isinstance(value, float) else np.ones_like(value))
+    return Frame(before.graph, before.values, grads, edges.having(grads), before.step, before.meta)
+
+
+def _wanted(frame: Frame) -> list[bool]:
+    """Return for every node whether a parameter leads to it."""
+    found: list[bool] = []
+    for node in frame.graph.nodes:
+        found.append(node.kind == "param" or any(found[src] for src in node.inputs))
+    return found
+
+
+def _pulled_back(frame: Frame, edges: RuleNumbers, wanted: list[bool], seed: Any) -> list[Any]:
+    grads: list[Any] = [None] * len(wanted)
+    grads[frame.graph.outputs[-1]] = seed
+    for node in reversed(frame.graph.nodes):
+        if grads[node.id] is None:
+            continue
+        for arg, src in enumerate(node.inputs):
+            amount = edges.sent(node.id, arg, grads[node.id]) if wanted[src] else None
+            if amount is not None:
+                with np.errstate(all="ignore"):
+                    grads[src] = amount if grads[src] is None else grads[src] + amount
+    return grads
