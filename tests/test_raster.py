@@ -209,3 +209,9 @@ def test_png_and_pdf_are_saved_by_their_suffix(tmp_path):
     assert isinstance(drawing, Drawing)
     assert drawing.save(tmp_path / "a.png").read_bytes() == drawing.png()
     assert drawing.save(tmp_path / "a.PDF").read_bytes()[:5] == b"%PDF-"
+
+
+def test_wide_spaces_are_drawn_as_spaces():
+    sheet = raster.Sheet(draw(article(), style="boxes", title="wide\u2002space\u3000"))
+    assert "\\u" not in sheet.svg
+    assert "wide\xa0space" in sheet.svg

@@ -22,6 +22,8 @@ FOLDER = Path(__file__).with_name("fonts")
 COVERED = (range(0x20, 0x180), range(0x391, 0x3A2), range(0x3A3, 0x3CA), range(0x401, 0x460))  # characters in our fonts
 SIGNS = frozenset("–—‘’“”†•…‰€™∂∆∏∑−√∞∫≈≠≤≥←↑→↓■▲▼○●█\n")
 MOST_TRIED = 4096  # different characters
+NO_BREAK = chr(0xA0)
+SPACES = dict.fromkeys((*range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), NO_BREAK)  # that our fonts do not have
 ROW, CELL = 32, 48  # of the sheet on which characters are tried
 WHITE = 255
 UNITS = 96  # of the SVG, an inch
@@ -96,7 +98,7 @@ class Sheet:
         strange = {element.tag.rpartition("}")[2] for element in root.iter()} - DRAWN
         if strange:  # such as an image, which may name a file
             raise LayoutError(f"the picture holds what does not belong there: {', '.join(sorted(strange))}")
-        svg = drawing.svg.replace(f'font-family="{FONTS}"', f'font-family="{FAMILY}"', 1)
+        svg = drawing.svg.replace(f'font-family="{FONTS}"', f'font-family="{FAMILY}"', 1).translate(SPACES)
         strangers = sorted(char for char in set(svg) if not _is_covered(char))[:MOST_TRIED]
         self.needs_more_fonts = bool(strangers)
         self.svg = svg.translate(_visible(strangers)) if strangers else svg
