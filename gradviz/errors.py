@@ -12,6 +12,7 @@ GradvizError
 ├── StaleValueError         (RuntimeError)  a leaf was changed after it was used
 ├── UnknownNameError        (KeyError)      no node, option or column of that name
 ├── MissingExtraError       (ImportError)   an optional dependency is not installed
+├── MissingFolderError      (FileNotFoundError)  the folder to write to is not there
 ├── LayoutError             (RuntimeError)  Graphviz failed
 │   └── LayoutTimeoutError  (TimeoutError)  Graphviz took too long and was stopped
 ├── TraceError              (OSError)       a run directory that cannot be written or read
@@ -117,6 +118,10 @@ class MissingExtraError(GradvizError, ImportError):
         return cls(f"this needs {package}, which is not installed", hint=f'pip install "gradviz[{extra}]"')
 
 
+class MissingFolderError(GradvizError, FileNotFoundError):
+    """The folder that a file should be written to does not exist."""
+
+
 class LayoutError(GradvizError, RuntimeError):
     """Graphviz could not lay the graph out."""
 
@@ -140,11 +145,11 @@ class UsageError(GradvizError, ValueError):
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean ...?`` with the closest known names, or the start of the list.
 
-    >>> suggestion("tanhh", ["tanh", "sin"])
-    'did you mean tanh?'
+    >>> suggestion("tanhh", ["tanh", "sin"]), suggestion("W", ["w", "b"])
+    ('did you mean tanh?', 'did you mean w?')
     """
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=3)
+    close = [known for known in names if known.lower() == name.lower()] or difflib.get_close_matches(name, names, n=3)
     if close:
         return f"did you mean {' or '.join(close)}?"
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

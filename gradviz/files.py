@@ -7,6 +7,9 @@ import os
 import tempfile
 from pathlib import Path
 
+from gradviz.errors import MissingFolderError
+from gradviz.escape import clean
+
 __all__ = ["write_atomically"]
 
 
@@ -14,8 +17,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
     r"""Write ``data`` to ``path`` by way of a temporary file in the same folder, and return the path.
 
     The old file stays whole until the new one is complete; text is written as UTF-8 with
-    its newlines as they are. Raises what the operating system raises (``OSError``), and
-    leaves nothing behind when it does.
+    its newlines as they are. Raises `MissingFolderError` where the folder is missing, otherwise
+    what the operating system raises (``OSError``), and leaves nothing behind when it does.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -24,6 +27,9 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
     'one\n'
     """
     target = Path(path)
+    if not target.parent.is_dir():
+        missing = f"there is no folder {clean(str(target.parent))!r} to write {clean(target.name)!r} to"
+        raise MissingFolderError(missing, hint="make it first")
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
     try:
         with os.fdopen(handle, "wb") as file:

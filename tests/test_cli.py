@@ -14,6 +14,7 @@ import gradviz
 from gradviz.cli import main
 from gradviz.tracing.recorder import trace
 from gradviz.verbs import all_verbs
+from tests.processes import run_python
 
 SCRIPT = """\
 import sys
@@ -138,10 +139,13 @@ def test_draw_leaves_the_interpreter_as_it_was(script):
         ("script.py", [], "script.py:name"),
         ("nothing.py:loss", [], "no script 'nothing.py'"),
         ("script.py:loss", ["-o", "loss.bmp"], "no picture format is called 'bmp'"),
+        ("script.py:loss", ["-o", "picture"], "'picture' has no suffix"),
+        ("script.py:zzz", [], "known: a,"),
+        (".:loss", [], "'.' is a folder"),
         ("script.py:loss", ["-o", "x.svg", "--format", "dot"], "--format is for stdout"),
         ("script.py:loss", ["--show", "nmae"], "did you mean name?"),
         ("script.py:loss", ["--focus", "c"], "no node is named 'c'"),
-        ("script.py:loss", ["-o", "no/such/folder/x.svg"], "No such file"),
+        ("script.py:loss", ["-o", "no/such/folder/x.svg"], "there is no folder"),
     ],
 )
 def test_draw_says_what_was_wrong(script, capsys, target, options, words):
@@ -328,10 +332,7 @@ def test_doctor_reports_a_broken_core(monkeypatch, capsys):
 
 def gradviz_process(*line, cwd, **surroundings):
     """Run the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "gradviz", *line],
-        cwd=cwd, env={**os.environ, **surroundings}, capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
+    return run_python("-W", "error", "-m", "gradviz", *line, cwd=cwd, env={**os.environ, **surroundings})
 
 
 def test_it_works_in_the_plainest_surroundings(script, run, tmp_path):

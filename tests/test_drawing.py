@@ -162,7 +162,7 @@ def test_a_new_file_gets_the_usual_permissions(tmp_path):
 
 
 def test_a_missing_folder_is_reported_as_such(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*missing' to write 'a.svg' to"):
         draw(article()).save(tmp_path / "missing" / "a.svg")
 
 

@@ -95,7 +95,12 @@ def descend(
 
 
 def _constant(lr: float) -> Callable[[int], float]:
-    rate = float(lr)
+    try:
+        rate = float(lr)
+    except (TypeError, ValueError):
+        raise GradvizTypeError(
+            f"lr={str(lr)[:80]!r} is not a number", hint="give a number, or a function of the step"
+        ) from None
     if math.isnan(rate):
         raise GradvizValueError("lr is not a number (NaN)")
     return lambda step: rate

@@ -10,6 +10,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from gradviz.errors import UsageError
+from gradviz.escape import clean
 from gradviz.style import DIRECTIONS, ENGINES, SHOW, STYLES, THEMES
 from gradviz.verbs import Verb
 from gradviz.verbs.output import say, write
@@ -60,7 +61,9 @@ def _suffix(given: Namespace) -> str:
     default = ".svg" if given.out == "-" else ".txt"
     suffix = Path(given.out).suffix.lower() if named else f".{given.format}" if given.format else default
     if suffix not in SUFFIX:
-        raise UsageError(f"no picture format is called {suffix[1:40]!r}", hint=f"known: {' '.join(SUFFIX)}")
+        out = clean(str(given.out))
+        wrong = f"no picture format is called {suffix[1:40]!r}" if suffix else f"{out!r} has no suffix"
+        raise UsageError(wrong, hint=f"known: {' '.join(SUFFIX)}")
     if suffix in BINARY and not named and sys.stdout.isatty():
         raise UsageError(f"a terminal cannot show {suffix[1:]}", hint=f"gradviz draw ... -o picture{suffix}")
     return suffix

@@ -40,6 +40,8 @@ def run_script(script: Path, argv: Sequence[str] = ()) -> dict[str, Any]:
     What it prints goes to stderr. Raises ScriptError where the script fails or exits with a
     status other than 0, UsageError where there is none.
     """
+    if script.is_dir():
+        raise UsageError(f"{clean(str(script))!r} is a folder", hint="give the path of a Python file")
     if not script.is_file():
         raise UsageError(f"there is no script {clean(str(script))!r}", hint="give the path of a Python file")
     module = ModuleType("__main__")
@@ -78,6 +80,11 @@ def _said(script: Path, error: Exception) -> str:
     return "\n".join([first, *(f"  {at.filename}:{at.lineno} in {at.name}: {at.line}" for at in shown)])
 
 
+def _is_code(value: Any) -> bool:
+    """Whether a variable holds a module, a class or a function: nothing to draw."""
+    return isinstance(value, ModuleType | type) or callable(value)
+
+
 def find(variables: Mapping[str, Any], name: str) -> Any:
     """Return the variable ``name``, or an attribute of one (``model.loss``), or raise UnknownNameError.
 
@@ -86,7 +93,7 @@ def find(variables: Mapping[str, Any], name: str) -> Any:
     """
     first, *attributes = name.split(".")
     if first not in variables:
-        known = [key for key in variables if not key.startswith("_")]
+        known = [key for key, value in variables.items() if not key.startswith("_") and not _is_code(value)]
         raise UnknownNameError.among("variable of the script", first, known)
     found = variables[first]
     for attribute in attributes:

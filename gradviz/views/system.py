@@ -43,7 +43,7 @@ def render(dot: str, timeout: float) -> bytes:
         complaints.seek(0)
         said = escape.clean(complaints.read(2000).decode(errors="replace").strip())
     if child.returncode != 0:
-        raise LayoutError(f"dot failed with exit status {child.returncode}: {said}", hint=INSTALL)
+        raise LayoutError(f"dot failed with exit status {child.returncode}{said and ': ' + said}", hint=INSTALL)
     return svg
 
 
