@@ -3,6 +3,8 @@
 import inspect
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import gradviz
 
@@ -42,3 +44,11 @@ def test_import_brings_nothing_heavy():
     code = f"import sys, gradviz; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_licences_of_code_and_fonts_are_declared():
+    root = Path(gradviz.__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["license"] == "MIT AND OFL-1.1"
+    assert project["license-files"] == ["LICENSE", "gradviz/views/fonts/OFL.txt"]
+    assert all((root / file).is_file() for file in project["license-files"])
