@@ -78,16 +78,12 @@ def _array(data: dict[str, Any], where: str) -> np.ndarray:
         raise GraphError(f"{where}: an array has the fields dtype, shape and data")
     dtype, shape, text = data["dtype"], data["shape"], data["data"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise GraphError(
-            f"{where}: {str(dtype)[:80]!r} is no dtype of a frame", hint=" ".join(sorted(DTYPES))
-        )
+        raise GraphError(f"{where}: {str(dtype)[:80]!r} is no dtype of a frame", hint=" ".join(sorted(DTYPES)))
     if not isinstance(shape, list) or len(shape) > RANK_LIMIT or not all(_is_size(n) for n in shape):
         raise GraphError(f"{where}: the shape of the array is not a list of at most {RANK_LIMIT} sizes")
     raw = _decoded(text, where)
     if len(raw) != math.prod(shape) * np.dtype(dtype).itemsize:
-        raise GraphError(
-            f"{where}: {len(raw)} bytes are not an array of shape {tuple(shape)} and dtype {dtype}"
-        )
+        raise GraphError(f"{where}: {len(raw)} bytes are not an array of shape {tuple(shape)} and dtype {dtype}")
     try:
         return frozen_array(np.ndarray(tuple(shape), np.dtype(dtype), buffer=raw))
     except ValueError as error:  # an empty array with other sizes beyond what NumPy can count
