@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GradientError, GradvizValueError, ShapeError, UnknownNameError
+from ..errors import GradientError, GradvizTypeError, GradvizValueError, ShapeError, UnknownNameError
 from .differences import lines, plain_copy, step_at
 from .functional import grad
 from .leaves import value_of
@@ -106,6 +106,12 @@ class _Check:
         self.keywords = isinstance(inputs, Mapping)
         given = inputs if isinstance(inputs, Mapping | list | tuple) else [inputs]
         self.values = [plain_copy(x) for x in (given.values() if isinstance(given, Mapping) else given)]
+        if not any(np.asarray(value).dtype.kind == "f" for value in self.values):
+            raise GradvizTypeError(
+                f"gradcheck of {self.name} got nothing to differentiate by",
+                where=where(),
+                hint="give a number or a floating-point array; an array of integers counts as labels or indices",
+            )
         self.names = list(map(str, given)) if isinstance(given, Mapping) else _names(f, given)
         self.rng = np.random.default_rng(0)
         with np.errstate(all="ignore"):

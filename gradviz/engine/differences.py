@@ -76,7 +76,7 @@ def numerical_grad(f: Callable[..., Any], x: Any, eps: float | None = None) -> A
     array([2., 4.])
     """
     as_tensor = [isinstance(member, Tensor) for member in members(x)]
-    values = [plain_copy(member) for member in members(x)]
+    values = [_floating(plain_copy(member)) for member in members(x)]
 
     def at(values: list[Any]) -> float:
         inputs = (constant_of(v) if t else v for v, t in zip(values, as_tensor, strict=True))
@@ -98,6 +98,11 @@ def plain_copy(x: Any) -> Any:
     if array.dtype.kind == "f" or not isinstance(value, np.ndarray):
         array = array.astype(np.float64)
     return float(array) if not array.ndim and array.dtype.kind == "f" else array
+
+
+def _floating(value: Any) -> Any:
+    """Return integers as floats: a step between whole numbers is none."""
+    return value if value.__class__ is float else value.astype(np.float64)
 
 
 def scalar(y: Any, f: Callable[..., Any]) -> float:

@@ -155,6 +155,12 @@ class _Call:
                 where=where(),
                 hint="return one number or array",
             )
+        if isinstance(given, list | tuple) and any(isinstance(x, Tensor) for x in members(given)):
+            raise GradvizTypeError(
+                f"{self.name} returned a {type(given).__name__} of Tensors, not one array",
+                where=where(),
+                hint="return np.stack([...]); for a hessian, pass one array instead of a list of numbers",
+            )
         return constant_of(admit(given, what=f"result of {self.name}"))
 
     def value(self) -> Any:

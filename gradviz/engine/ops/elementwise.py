@@ -110,7 +110,8 @@ def _pow_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
 )  # fmt: skip
 def power(x: Any, y: Any) -> Any:
     """Return ``x ** y``, elementwise; a negative base with a fractional exponent gives NaN."""
-    return np.asarray(x, dtype=float if np.result_type(x).kind in "iub" else None) ** y
+    whole = x.__class__ is not float and np.result_type(x).kind in "iub"
+    return np.power(np.asarray(x, dtype=float) if whole else x, y)
 
 
 def _mod_divisor(g: Any, out: Any, x: Any, y: Any) -> Any:
