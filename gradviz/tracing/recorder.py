@@ -111,11 +111,11 @@ class Trace:
         self._mutex = threading.Lock()
         self._pool = FilePool()
         self._found_names: dict[int, tuple[str, ...]] = {}
-        self._rows: dict[int | None, Rows] = {}  # by signature: the layout used last
+        self._rows: dict[int | None, Rows] = {}  # by structure: the layout used last
         self._segments: dict[tuple[int | None, tuple[Column, ...]], Rows] = {}
         self._index: IndexRows | None = None
         self._look: Look = attrgetter("data", "grad")
-        self._signature: Callable[[Any], int | None] = self._first_signature
+        self._structure_of: Callable[[Any], int | None] = self._first_structure
         self._next_step = self._next_segment = 0
         self._state = "open"
         _open_traces.add(self)
@@ -131,7 +131,7 @@ class Trace:
             key: int | None = None
             value: Any = loss
             if not isinstance(loss, float):
-                key, value = self._signature(loss), getattr(loss, "data", None)
+                key, value = self._structure_of(loss), getattr(loss, "data", None)
             if not isinstance(value, float):
                 value = scalar_loss(loss)
             params = self._found(loss, key) if self._given is None else self._given
@@ -214,16 +214,16 @@ class Trace:
             rows.write(step, first.number, row)
         return rows
 
-    def _first_signature(self, loss: Any) -> int | None:
+    def _first_structure(self, loss: Any) -> int | None:
         """Find out, at the first loss that is no float, how to look at it."""
         if not _has_graph(loss):
             return None
         from ..sources import own
 
-        self._signature = own.signature
+        self._structure_of = own.Structures()
         if self._given is None or all(_has_graph(tensor) for tensor in self._given.values()):
             self._look = own.numbers
-        return own.signature(loss)
+        return self._structure_of(loss)
 
     def _found(self, loss: Any, key: int | None) -> Mapping[str, Any]:
         """Return the parameters in the graph of the loss, by name."""

@@ -115,10 +115,11 @@ class ScalarRows(Rows):
         """Return ``write_from`` with everything that never changes looked up once, and ``append`` written out."""
         names, seed, file, now = self.names, self.layout.seed, self.file, time.time
         row_format = struct.Struct(f"{self.layout.head.format} {len(self.layout.padding)}x")
-        pack, pack_into, size, begin = row_format.pack, row_format.pack_into, row_format.size, file.start
+        pack, size, begin = row_format.pack, row_format.size, file.start
         every = (1 << len(self.layout.flag_bit)) - 1
         flags = [every >> shift & 0xFFFFFFFF for shift in self._shifts]
-        checksum = 2 + len(flags)
+        pack_checksum, checksum_at = struct.Struct("=I").pack_into, self.layout.checksum_at
+        counted = slice(COUNT_AT, COUNT_END)
         count = len(names)
         slowly = super().write_from
 
@@ -126,21 +127,26 @@ class ScalarRows(Rows):
             numbers: list[Any] = []
             try:
                 for name in names:
-                    numbers += look(params[name])
+                    pair = value, grad = look(params[name])
+                    if value.__class__ is not float or grad.__class__ is not float:
+                        return slowly(step, loss, params, look)
+                    numbers += pair
             except KeyError:
                 return False
-            if len(params) != count or not FLOATS.issuperset(map(type, numbers)):
-                return slowly(step, loss, params, look)
-            row = [step, now(), *flags, 0, loss, *numbers]
-            row[checksum] = adler32(pack(*row), seed)
+            if len(params) != count:
+                return False
+            row = pack(step, now(), *flags, 0, loss, *numbers)
             rows = file.count
             start = begin + rows * size
-            if start + size > file.room:
-                file.grow(start + size)
+            end = start + size
+            if end > file.room:
+                file.grow(end)
             store: Any = file.store
-            pack_into(store, start, *row)
-            store[COUNT_AT:COUNT_END] = b"%16d" % (rows + 1)
-            file.count = rows + 1
+            store[start:end] = row
+            pack_checksum(store, start + checksum_at, adler32(row, seed))
+            rows += 1
+            store[counted] = b"%16d" % rows
+            file.count = rows
             return True
 
         return write_from
