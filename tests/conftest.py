@@ -10,7 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from gradviz import register_op
+from gradviz.engine.registry import OPS
 
 CALM = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("steady", derandomize=True, max_examples=60, **CALM)
@@ -51,3 +55,12 @@ def write_stand_in(folder):
     program = folder / "dot"
     program.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, str(folder / "dot.py")])} "$@"\n', "utf-8")
     program.chmod(0o755)
+
+
+@pytest.fixture
+def own_op():
+    """Register ops for one test."""
+    before = set(OPS)
+    yield register_op
+    for name in set(OPS) - before:
+        del OPS[name]

@@ -7,27 +7,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradviz.graphs import EdgeTable, Frame, Graph, Node, Source
+from tests.hostile import HOSTILE
 
-HOSTILE = [
-    "",
-    "a:b",
-    "<b>",
-    '"',
-    "\\",
-    "\\N",
-    "x\ny",
-    "\x00",
-    "\x1b[31m",
-    "</script>",
-    "]]>",
-    "&lt;",
-    "\u202e",
-    "\ud800",
-]
+SHORT_HOSTILE = [name for name in HOSTILE if len(name) < 40]
 OPS = [("add", "+"), ("mul", "*"), ("sin", "sin"), ("concatenate", ""), ("neg", "-")]
 DTYPES = ["float64", "float32", "float16", "int64", "bool", "uint8", "complex128"]
 
-texts = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(), max_size=6))
+texts = st.one_of(st.sampled_from(SHORT_HOSTILE), st.text(st.characters(), max_size=6))
 floats = st.floats(allow_nan=True, allow_infinity=True)
 small_floats = st.floats(-4, 4, allow_subnormal=False)
 plain = st.recursive(

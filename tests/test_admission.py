@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gradviz import Tensor, constant, register_op, tensor
-from gradviz.engine.registry import OPS
+from gradviz import Tensor, constant, tensor
 from gradviz.errors import GradvizError, GradvizTypeError, ShapeError, StaleValueError
 
 # -- the door ---------------------------------------------------------------------------------
@@ -347,14 +346,6 @@ def test_item_assignment_is_refused_with_a_word():
 
 
 # -- ops of the user's own ------------------------------------------------------------------------
-
-
-@pytest.fixture
-def own_op():
-    before = set(OPS)
-    yield register_op
-    for name in set(OPS) - before:
-        del OPS[name]
 
 
 def test_masked_arrays_are_refused():

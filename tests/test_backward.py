@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 
 import gradviz
-from gradviz import Tensor, constant, gc_paused, no_grad, register_op
-from gradviz.engine.registry import OPS
+from gradviz import Tensor, constant, gc_paused, no_grad
 from gradviz.errors import GradvizTypeError, NonScalarError, ShapeError, StaleValueError
 
 # -- what is added up, kept and forgotten ------------------------------------------------------
@@ -346,14 +345,6 @@ def test_errors_keep_no_graph_alive():
 
 
 # -- interruptions --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def own_op():
-    before = set(OPS)
-    yield register_op
-    for name in set(OPS) - before:
-        del OPS[name]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, MemoryError, SystemExit])

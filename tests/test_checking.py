@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 import gradviz
-from gradviz import Tensor, register_op
+from gradviz import Tensor
 from gradviz.engine.checking import gradcheck
 from gradviz.engine.differences import numerical_grad
-from gradviz.engine.registry import OPS
 from gradviz.errors import GradientError, GradvizValueError, NonScalarError, ShapeError, UnknownNameError
 
 X = np.linspace(-1, 1, 7)
@@ -23,15 +22,6 @@ def fit(w, b):
 def by_hand(w, b):
     error = w * X + b - Y
     return np.mean(2 * error * X), np.mean(2 * error)
-
-
-@pytest.fixture
-def own_op():
-    """Register ops for one test."""
-    before = set(OPS)
-    yield register_op
-    for name in set(OPS) - before:
-        del OPS[name]
 
 
 def test_three_ways_agree():

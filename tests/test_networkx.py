@@ -15,7 +15,8 @@ from gradviz.errors import GradvizTypeError, GraphError
 from gradviz.graphs import EdgeTable, Frame, Graph, Node
 from gradviz.graphs.plain import same_bits
 from gradviz.views.networkx import from_graphml, from_networkx, to_graphml, to_networkx
-from tests.strategies import HOSTILE, frames, frames_with_edges, graphs, texts
+from tests.hostile import HOSTILE
+from tests.strategies import frames, frames_with_edges, graphs, texts
 
 PLAIN = (type(None), bool, int, float, str)
 

@@ -14,12 +14,7 @@ from gradviz.graphs.plain import same_bits
 from gradviz.tracing.reading import open_run
 from gradviz.tracing.recorder import trace
 from gradviz.tracing.segments import ranges
-
-
-class Param:
-    def __init__(self, data, grad=None):
-        self.data = data
-        self.grad = grad
+from tests.params import Param
 
 
 def write_line(path, steps=20, **options):

@@ -11,13 +11,7 @@ from gradviz.errors import GradvizTypeError, GradvizValueError
 from gradviz.graphs.plain import same_bits
 from gradviz.tracing.reading import open_run
 from gradviz.tracing.recorder import trace
-
-
-class Param:
-    def __init__(self, data, grad=None):
-        self.data = data
-        self.grad = grad
-
+from tests.params import Param
 
 X = np.linspace(0.0, 1.0, 20)
 Y = 3 * X + 1

@@ -25,12 +25,6 @@ from gradviz.tracing.recorder import trace
 from gradviz.tracing.store import RowFile, RunDirectory, sealed, unsealed
 
 
-class Param:
-    def __init__(self, data, grad=None):
-        self.data = data
-        self.grad = grad
-
-
 def run_python(code, *args):
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, args)], check=False, capture_output=True, text=True
