@@ -48,7 +48,7 @@ def _as_float(value: Any, what: str) -> float:
 def _from_sequence(value: Any, what: str) -> np.ndarray:
     """Turn a list (of lists) of numbers into float64, as ``torch.tensor`` users expect."""
     try:
-        array = np.array(value)
+        array = np.array(np.asarray(value) if hasattr(value, "__array__") else value)
     except GradvizTypeError:  # a list of Tensors, which says itself what to do
         raise
     except (ValueError, TypeError, RuntimeError) as error:

@@ -86,7 +86,7 @@ def _seed(root: Tensor, grad: Any) -> Any:
     seed = grad if isinstance(grad, Tensor) else admit(grad, what="grad")
     if np.shape(value_of(seed) if isinstance(seed, Tensor) else seed) != root.shape:
         raise ShapeError(
-            f"backward(grad of shape {np.shape(grad)}) on {root.label}: the shapes differ, it has {root.shape}", where=where()
+            f"backward(grad of shape {np.shape(grad)}) on {root.label}: it needs {root.shape}", where=where()
         )
     return seed
 

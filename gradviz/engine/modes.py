@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import inspect
 import os
 import threading
 from collections.abc import Callable
@@ -115,7 +116,11 @@ class Context:
         return type(self)()
 
     def __call__(self, function: F) -> F:
-        """Return ``function`` so that each call of it runs inside."""
+        """Return ``function`` so that each call of it runs inside, also one that yields or awaits."""
+        if inspect.isgeneratorfunction(function):
+            return self._around_each_step(function)  # type: ignore[return-value]
+        if inspect.iscoroutinefunction(function):
+            return self._around_coroutine(function)  # type: ignore[return-value]
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -123,6 +128,38 @@ class Context:
                 return function(*args, **kwargs)
 
         return wrapped  # type: ignore[return-value]
+
+    def _around_coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        async def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with self._copy():
+                return await function(*args, **kwargs)
+
+        return wrapped
+
+    def _around_each_step(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Enter for each step of a generator and leave before its value is handed out."""
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            steps = function(*args, **kwargs)
+            resume: Callable[[], Any] = functools.partial(next, steps)
+            while True:
+                try:
+                    with self._copy():
+                        item = resume()
+                except StopIteration as end:
+                    return end.value
+                try:
+                    resume = functools.partial(steps.send, (yield item))
+                except GeneratorExit:
+                    with self._copy():
+                        steps.close()
+                    raise
+                except BaseException as error:
+                    resume = functools.partial(steps.throw, error)
+
+        return wrapped
 
 
 class no_grad(Context):  # noqa: N801 - the name PyTorch users know
