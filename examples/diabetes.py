@@ -15,10 +15,14 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from sklearn.datasets import load_diabetes
 
 import gradviz
 from gradviz import Tensor
+
+try:
+    from sklearn.datasets import load_diabetes
+except ImportError:
+    raise SystemExit("this example needs scikit-learn: pip install scikit-learn") from None
 
 
 def main() -> int:

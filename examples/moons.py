@@ -10,10 +10,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import make_moons
 
 import gradviz
 from gradviz import Tensor, nn, optim
+
+try:
+    from sklearn.datasets import make_moons
+except ImportError:
+    raise SystemExit("this example needs scikit-learn: pip install scikit-learn") from None
 
 try:
     from matplotlib.colors import LinearSegmentedColormap

@@ -161,3 +161,14 @@ def test_the_diabetes_weights_are_those_of_least_squares(ran):
 def test_the_slopes_are_exact(ran):
     _, process = ran("sin_and_slope")
     assert [float(n) for n in re.findall(r"at most ([\d.e+-]+)", process.stdout)] == pytest.approx([0, 0], abs=1e-14)
+
+
+@pytest.mark.parametrize("name", ["diabetes", "moons"])
+def test_without_scikit_learn_they_say_what_to_install(name, tmp_path):
+    (tmp_path / "sklearn.py").write_text("raise ImportError")
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py"], env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "this example needs scikit-learn: pip install scikit-learn\n"

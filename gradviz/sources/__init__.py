@@ -34,7 +34,7 @@ def graph(x: Any, *, params: Mapping[str, Any] | None = None) -> Graph:
         return x
     if isinstance(x, Frame):
         return x.graph
-    made: Graph = _source_of(x).graph(x, params)
+    made: Graph = _source_of(x).graph(x, _names(params))
     return made
 
 
@@ -52,8 +52,14 @@ def frame(x: Any, *, params: Mapping[str, Any] | None = None) -> Frame:
         return x
     if isinstance(x, Graph):
         return Frame(x, (None,) * len(x), (None,) * len(x))
-    made: Frame = _source_of(x).frame(x, params)
+    made: Frame = _source_of(x).frame(x, _names(params))
     return made
+
+
+def _names(params: Any) -> Mapping[str, Any] | None:
+    if params is not None and not isinstance(params, Mapping):
+        raise GradvizTypeError(f"params is a {type(params).__name__}", hint='give names to tensors: {"w": w}')
+    return params
 
 
 def _source_of(x: Any) -> Any:

@@ -49,7 +49,7 @@ class Options:
     >>> Options(theme="pink")
     Traceback (most recent call last):
         ...
-    gradviz.errors.GradvizValueError: theme='pink' is not a theme
+    gradviz.errors.GradvizValueError: theme='pink' is no theme
       allowed: 'auto', 'light', 'dark', 'print'
     """
 
@@ -97,7 +97,7 @@ def _check_choices(options: Options) -> None:
         value = getattr(options, name)
         if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
             raise GradvizValueError(
-                f"{name}={_brief(value)} is not a {name}", hint="allowed: " + ", ".join(map(repr, choices))
+                f"{name}={_brief(value)} is no {name}", hint="allowed: " + ", ".join(map(repr, choices))
             )
 
 

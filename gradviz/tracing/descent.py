@@ -74,6 +74,10 @@ def descend(
     """
     if steps < 0:
         raise GradvizValueError(f"steps={steps}: the number of steps cannot be negative")
+    if not callable(f):
+        raise GradvizTypeError(
+            f"f is {str(f)[:80]!r}, which cannot be called", hint="give a function that returns the loss"
+        )
     rate = lr if callable(lr) else _constant(lr)
     tensors = _tensors(f, params)
     by_name = isinstance(params, Mapping)

@@ -136,6 +136,8 @@ class Run:
 
     def _position(self, step: int) -> int:
         """Find the last row of that step."""
+        if not isinstance(step, int | np.integer):
+            raise GradvizTypeError(f"a step is a whole number, not {str(step)[:80]!r}")
         if step < 0 and -step <= len(self) and step not in self.steps[:1]:
             return len(self) + step
         found = np.flatnonzero(self.steps == step)

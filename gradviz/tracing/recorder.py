@@ -9,7 +9,7 @@ import platform
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter, index
 from types import TracebackType
 from typing import Any
@@ -101,7 +101,7 @@ class Trace:
     ) -> None:
         if level not in LEVELS:
             raise GradvizValueError(f"level={level!r}", hint=f"choose one of {', '.join(LEVELS)}")
-        self._given = None if params is None else named(params)
+        self._given = None if params is None else _readable(named(params))
         self._norms = level == "scalars"
         info = {**_surroundings(), "level": level, "names": None if params is None else list(self._given or ())}
         info["meta"] = plain_meta(meta or {})
@@ -306,10 +306,20 @@ def named(params: Params) -> Mapping[str, Any]:
         if wrong:
             raise GradvizTypeError(f"a parameter's name must be a str, not {wrong[0]!r}")
         return params
+    if not isinstance(params, Iterable):
+        raise GradvizTypeError(f"params is a {type(params).__name__}", hint='give names to tensors: {"w": w}')
     names = [str(getattr(tensor, "name", None) or f"p{i}") for i, tensor in enumerate(params)]
     if len(set(names)) < len(names):
         raise GradvizValueError(f"two parameters have one name: {names}", hint="pass a dict of names to parameters")
     return dict(zip(names, params, strict=True))
+
+
+def _readable(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters if each has the ``data`` and ``grad`` that every step reads."""
+    for name, tensor in params.items():
+        if not (hasattr(tensor, "data") and hasattr(tensor, "grad")):
+            raise GradvizTypeError(f"parameter {name[:80]!r} is a {type(tensor).__name__}", hint="give a Tensor")
+    return params
 
 
 def plain_meta(value: Any, where: str = "meta") -> Any:
