@@ -5,21 +5,19 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..errors import GradvizTypeError, GradvizValueError
-from .reading import Run, open_run
-from .recorder import Trace, named, trace
-from .rows import norm, scalar_loss
+from gradviz.errors import GradvizTypeError, GradvizValueError
+from gradviz.tracing.columns import norm, scalar_loss
+from gradviz.tracing.reading import Run, open_run
+from gradviz.tracing.recorder import Params, Trace, named, trace
 
 __all__ = ["Descent", "descend"]
-
-Params = Mapping[str, Any] | Sequence[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +110,7 @@ def _constant(lr: float) -> Callable[[int], float]:
 
 def _tensors(f: Callable[..., Any], params: Params) -> dict[str, Any]:
     """Return the parameters as Tensors by name; those of a list are named as the arguments of ``f`` are."""
-    from ..sources import own
+    from gradviz.sources import own
 
     if isinstance(params, Mapping):
         given = named(params)

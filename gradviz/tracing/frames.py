@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import GradvizError, TraceError
-from ..graphs import Frame, Graph, Node, Number
-from ..graphs.plain import frozen_number, same_bits
-from .rows import leaf_columns
-from .segments import Segment
+from gradviz.errors import GradvizError, TraceError
+from gradviz.graphs import Frame, Graph, Node, Number
+from gradviz.graphs.plain import frozen_number, same_bits
+from gradviz.tracing.columns import leaf_columns
+from gradviz.tracing.segments import Segment
 
 if TYPE_CHECKING:
-    from .opening import StructureRows
+    from gradviz.tracing.opening import StructureRows
 
 __all__ = ["frame_of"]
 
@@ -80,7 +80,7 @@ def _frame(graph: Graph, recorded: Recorded, step: int, meta: dict[str, Any]) ->
 
 def _replayed(part: StructureRows, graph: Graph, recorded: Recorded) -> tuple[Any, Any, Any]:
     """Compute the iteration again; raise ReplayError unless loss and gradients come out as recorded."""
-    from ..sources import own
+    from gradviz.sources import own
 
     if recorded.damaged:
         raise ReplayError("a parameter is damaged in the trace")

@@ -35,13 +35,16 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GradvizValueError
+from gradviz.errors import GradvizValueError
 
 __all__ = [
     "BLOCK",
     "COUNT_AT",
     "COUNT_END",
     "HEADER_LIMIT",
+    "INDEX",
+    "INDEX_DESCR",
+    "INDEX_DTYPE",
     "Column",
     "Layout",
     "digest",
@@ -61,6 +64,15 @@ PARTS = ("value", "grad", "norm", "grad_norm")
 SUFFIXES = {"value": "", "grad": ".grad", "norm": ".norm", "grad_norm": ".grad.norm"}
 HEAD_FIELDS = ("step", "time", "flags", "checksum", "loss", "digests", "scalars")
 DTYPES = re.compile(r"[<>|][biufc](1|2|4|8|16|32)")
+INDEX = struct.Struct("=q I I I 12x")
+INDEX_DTYPE = np.dtype(
+    {
+        "names": ["step", "segment", "row", "checksum"],
+        "formats": ["i8", "u4", "u4", "u4"],
+        "itemsize": INDEX.size,
+    }
+)
+INDEX_DESCR = repr(np.lib.format.dtype_to_descr(INDEX_DTYPE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GradvizError, TraceError
-from ..graphs import Graph
-from .layout import COUNT_AT, COUNT_END, SUFFIXES, Column, npy_header, without_count
-from .rows import INDEX_DTYPE, INDEX_HEADER_DESCR
-from .segments import Segment, mapped, ranges, read_text, split_header
-from .store import VERSION, unsealed
+from gradviz.errors import GradvizError, TraceError
+from gradviz.graphs import Graph
+from gradviz.tracing.layout import (
+    COUNT_AT,
+    COUNT_END,
+    INDEX_DESCR,
+    INDEX_DTYPE,
+    SUFFIXES,
+    Column,
+    npy_header,
+    without_count,
+)
+from gradviz.tracing.segments import Segment, mapped, ranges, read_text, split_header
+from gradviz.tracing.store import VERSION, unsealed
 
 __all__ = ["StructureRows", "read_info", "read_order", "read_records", "read_segments"]
 
@@ -139,7 +147,7 @@ def _indexed(folder: Path, notes: list[str]) -> np.ndarray:
         return nothing
     data = mapped(path)
     header = split_header(data, path)
-    if header is None or without_count(header) != npy_header(INDEX_HEADER_DESCR):
+    if header is None or without_count(header) != npy_header(INDEX_DESCR):
         notes.append("index.npy: the header is damaged")
         return nothing
     digits = header[COUNT_AT:COUNT_END].strip()

@@ -11,12 +11,12 @@ from typing import Any, overload
 
 import numpy as np
 
-from ..errors import GradvizTypeError, GradvizValueError, TraceError, UnknownNameError
-from ..escape import clean
-from ..graphs import Frame, Graph
-from .frames import frame_of
-from .opening import StructureRows, read_info, read_order, read_records, read_segments
-from .rows import norm
+from gradviz.errors import GradvizTypeError, GradvizValueError, TraceError, UnknownNameError
+from gradviz.escape import clean
+from gradviz.graphs import Frame, Graph
+from gradviz.tracing.columns import norm
+from gradviz.tracing.frames import frame_of
+from gradviz.tracing.opening import StructureRows, read_info, read_order, read_records, read_segments
 
 __all__ = ["History", "Run", "open_run"]
 
@@ -183,7 +183,7 @@ class Run:
 
         The suffix decides the format; there is ``.csv``. Floats are written so that they read back exactly.
         """
-        from .table import write_csv
+        from gradviz.tracing.table import write_csv
 
         if Path(path).suffix.lower() != ".csv":
             raise GradvizValueError(f"cannot export to {str(path)[-80:]!r}", hint="choose a name that ends in .csv")
@@ -191,7 +191,7 @@ class Run:
 
     def summary(self) -> str:
         """Return what is in the run, as a few lines of text."""
-        from .table import summary
+        from gradviz.tracing.table import summary
 
         return summary(self, self._known_damage())
 

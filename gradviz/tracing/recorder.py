@@ -16,22 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GradvizTypeError, GradvizValueError, TraceError
-from ..graphs import Frame
-from .layout import Column, Layout, npy_header
-from .rows import (
-    INDEX_DTYPE,
-    INDEX_HEADER_DESCR,
-    IndexRows,
-    Look,
-    Rows,
-    columns_of,
-    leaf_columns,
-    normal,
-    rows_for,
-    scalar_loss,
-)
-from .store import FilePool, RowFile, RunDirectory
+from gradviz.errors import GradvizTypeError, GradvizValueError, TraceError
+from gradviz.graphs import Frame
+from gradviz.tracing.columns import columns_of, leaf_columns, normal, scalar_loss
+from gradviz.tracing.layout import INDEX_DESCR, INDEX_DTYPE, Column, Layout, npy_header
+from gradviz.tracing.rows import IndexRows, Look, Rows, rows_for
+from gradviz.tracing.store import FilePool, RowFile, RunDirectory
 
 __all__ = ["LEVELS", "Trace", "trace"]
 
@@ -191,7 +181,7 @@ class Trace:
         """Take the graph of the loss, if it has one."""
         if not _has_graph(loss):
             return None
-        from .. import sources
+        from gradviz import sources
 
         return sources.frame(loss, params=None if self._given is None else dict(self._given))
 
@@ -208,7 +198,7 @@ class Trace:
         """Begin ``index.npy`` with the rows of the one segment there is."""
         first = next(iter(self._segments.values()))
         path = self.path / "index.npy"
-        rows = IndexRows(RowFile(path, npy_header(INDEX_HEADER_DESCR), INDEX_DTYPE.itemsize, pool=self._pool))
+        rows = IndexRows(RowFile(path, npy_header(INDEX_DESCR), INDEX_DTYPE.itemsize, pool=self._pool))
         written = np.load(first.file.path, mmap_mode="r")["step"]
         for row, step in enumerate(written.tolist()):
             rows.write(step, first.number, row)
@@ -218,7 +208,7 @@ class Trace:
         """Find out, at the first loss that is no float, how to look at it."""
         if not _has_graph(loss):
             return None
-        from ..sources import own
+        from gradviz.sources import own
 
         self._structure_of = own.Structures()
         if self._given is None or all(_has_graph(tensor) for tensor in self._given.values()):
@@ -232,7 +222,7 @@ class Trace:
                 f"the loss is a {type(loss).__name__} without a graph, so its parameters cannot be found",
                 hint='pass them: trace(path, params={"w": w})',
             )
-        from ..sources import own
+        from gradviz.sources import own
 
         names = self._found_names.get(key)
         if names is None:

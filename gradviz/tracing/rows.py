@@ -12,28 +12,15 @@ from zlib import adler32
 
 import numpy as np
 
-from ..errors import GradvizTypeError, GradvizValueError
-from ..graphs import Graph
-from .layout import COUNT_AT, COUNT_END, FLOAT, Column, Layout, digest
-from .store import RowFile
+from gradviz.tracing.columns import Numbers, norm
+from gradviz.tracing.layout import COUNT_AT, COUNT_END, INDEX, Column, Layout, digest
+from gradviz.tracing.store import RowFile
 
-__all__ = [
-    "INDEX_DTYPE",
-    "INDEX_HEADER_DESCR",
-    "IndexRows",
-    "Rows",
-    "columns_of",
-    "leaf_columns",
-    "normal",
-    "rows_for",
-    "scalar_loss",
-]
+__all__ = ["IndexRows", "Look", "Rows", "rows_for"]
 
 FLOATS = frozenset((float, np.float64))
-EXACT_INT = 2**53  # larger integers are not all floats
 
 Look = Callable[[Any], tuple[Any, Any]]  # value and gradient of one parameter
-Numbers = Sequence[Any]  # value and gradient of the first parameter, of the second, ...
 
 
 class Rows:
@@ -181,17 +168,6 @@ class IndexRows:
         self.file.append(INDEX.pack(step, segment, row, checksum))
 
 
-INDEX = struct.Struct("=q I I I 12x")
-INDEX_DTYPE = np.dtype(
-    {
-        "names": ["step", "segment", "row", "checksum"],
-        "formats": ["i8", "u4", "u4", "u4"],
-        "itemsize": INDEX.size,
-    }
-)
-INDEX_HEADER_DESCR = repr(np.lib.format.dtype_to_descr(INDEX_DTYPE))
-
-
 def rows_for(number: int, names: tuple[str, ...], columns: Sequence[Column], file: RowFile) -> Rows:
     """Choose the writer for these columns."""
     if any(column.part in {"norm", "grad_norm"} for column in columns):
@@ -199,73 +175,6 @@ def rows_for(number: int, names: tuple[str, ...], columns: Sequence[Column], fil
     layout = Layout(columns)
     kind = ScalarRows if not layout.arrays and not layout.is_large else Rows
     return kind(number, names, columns, file)
-
-
-def columns_of(names: Sequence[str], numbers: Numbers, *, norms: bool) -> tuple[Column, ...]:
-    """Return the columns that hold these numbers; with ``norms``, arrays are to be measured only."""
-    columns: list[Column] = []
-    for name, value, grad in zip(names, numbers[::2], numbers[1::2], strict=True):
-        if value is None:
-            raise GradvizTypeError(f"parameter {name!r} has no value to record")
-        columns.append(_column(name, "value", value, norms=norms))
-        columns.append(_column(name, "grad", _expected_grad(value) if grad is None else grad, norms=norms))
-    return tuple(columns)
-
-
-def leaf_columns(graph: Graph, recorded: Sequence[Column]) -> dict[int, Column]:
-    """Return a column for every leaf of the graph whose value is not recorded at every step, by node id."""
-    known = {column.name for column in recorded if column.part in {"value", "norm"}}
-    leaves = (node for node in graph.nodes if node.kind != "op" and node.name not in known)
-    return {n.id: Column(f"n{n.id}", "value", np.dtype(n.dtype).str, n.shape) for n in leaves}
-
-
-def _column(name: str, part: str, number: float | np.ndarray, *, norms: bool) -> Column:
-    if not isinstance(number, np.ndarray):
-        return Column(name, part)
-    if norms:
-        return Column(name, "norm" if part == "value" else "grad_norm")
-    return Column(name, part, number.dtype.str, number.shape)
-
-
-def _expected_grad(value: float | np.ndarray) -> float | np.ndarray:
-    """Return something of the shape and dtype that a gradient of this value will probably have."""
-    if not isinstance(value, np.ndarray):
-        return 0.0
-    return value if value.dtype.kind in "fc" else value.astype(float)
-
-
-def normal(name: str, number: Any, *, norms: bool = False) -> float | np.ndarray | None:
-    """Return a float, a plain array or None for what a parameter holds; with ``norms``, of every scalar a float.
-
-    >>> normal("w", 2), normal("w", np.float32(0.5)), normal("w", None)
-    (2.0, array(0.5, dtype=float32), None)
-    """
-    if number is None or type(number) is float:
-        return number
-    array = np.asarray(number)
-    if array.dtype.kind not in "biufc":
-        raise GradvizTypeError(f"parameter {name!r} holds {type(number).__name__} {str(number)[:80]!r}: no number")
-    is_exact = type(number) is int and abs(number) <= EXACT_INT
-    is_float = is_exact or array.dtype.str == FLOAT or (norms and array.dtype.kind in "biuf")
-    return float(array) if array.shape == () and is_float else array
-
-
-def norm(array: np.ndarray) -> float:
-    """Return the Euclidean norm, in float64, without overflow on the way.
-
-    >>> norm(np.array([3e200, 0.0]))
-    3e+200
-    """
-    flat = np.abs(array.reshape(-1)).astype(float, copy=False)
-    with np.errstate(over="ignore", under="ignore"):
-        square = float(np.dot(flat, flat))
-    if 1e-290 < square < math.inf or math.isnan(square):
-        return math.sqrt(square)
-    largest = float(flat.max(initial=0.0))
-    if largest == 0.0 or math.isinf(largest):
-        return largest
-    scaled = flat / largest
-    return largest * math.sqrt(float(np.dot(scaled, scaled)))
 
 
 def _missing(dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
@@ -276,15 +185,3 @@ def _missing(dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
 def _with_checksum(row: bytes, layout: Layout, checksum: int) -> bytes:
     at = layout.checksum_at
     return row[:at] + checksum.to_bytes(4, sys.byteorder) + row[at + 4 :]
-
-
-def scalar_loss(loss: Any) -> float:
-    """Return the loss as a float; an array or anything else is refused."""
-    value = np.asarray(getattr(loss, "data", loss) if not isinstance(loss, np.generic | np.ndarray) else loss)
-    if value.dtype.kind not in "biuf":
-        raise GradvizTypeError(f"the loss must be a real number, not {type(loss).__name__} of dtype {value.dtype}")
-    if value.size != 1:
-        raise GradvizValueError(
-            f"the loss must be one number, not an array of shape {value.shape}", hint="take its mean or sum"
-        )
-    return float(value.reshape(()))

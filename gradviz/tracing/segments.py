@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GradvizValueError, TraceError
-from .layout import BLOCK, COUNT_AT, COUNT_END, HEADER_LIMIT, Column, Layout, digest, without_count
+from gradviz.errors import GradvizValueError, TraceError
+from gradviz.tracing.layout import BLOCK, COUNT_AT, COUNT_END, HEADER_LIMIT, Column, Layout, digest, without_count
 
 __all__ = ["Segment", "mapped", "ranges", "read_text", "split_header"]
 

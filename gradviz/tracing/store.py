@@ -31,9 +31,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ..errors import GradvizValueError, TraceBusyError, TraceError
-from ..files import write_atomically
-from .layout import COUNT_AT, COUNT_END
+from gradviz.errors import GradvizValueError, TraceBusyError, TraceError
+from gradviz.files import write_atomically
+from gradviz.tracing.layout import COUNT_AT, COUNT_END
 
 if sys.platform == "win32":
     import msvcrt
@@ -189,11 +189,6 @@ class RunDirectory:
                 file.truncate(end)
                 raise
 
-    def write_new(self, name: str, parts: Sequence[Any]) -> None:
-        """Write a file that must not be there yet."""
-        with trouble(f"cannot write {name}", self.path):
-            _new_file(self.path / name, *parts).close()
-
     def close(self) -> None:
         """Let another process write here."""
         self._lock.close()
@@ -298,11 +293,11 @@ def _opened(path: Path, flags: int) -> FileIO:
     return FileIO(os.open(path, flags | SAFELY, 0o666), "r+")
 
 
-def _new_file(path: Path, *parts: Any) -> FileIO:
+def _new_file(path: Path, content: bytes) -> FileIO:
     """Create a file with this content, or none at all."""
     file = _opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
-        _write_all(file.fileno(), parts, 0)
+        _write_all(file.fileno(), [content], 0)
     except BaseException:
         with file:
             path.unlink()

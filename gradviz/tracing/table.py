@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import GradvizValueError
-from ..escape import clean
-from ..files import write_atomically
-from .store import trouble
+from gradviz.errors import GradvizValueError
+from gradviz.escape import clean
+from gradviz.files import write_atomically
+from gradviz.tracing.store import trouble
 
 if TYPE_CHECKING:
-    from .reading import Run
+    from gradviz.tracing.reading import Run
 
 __all__ = ["summary", "write_csv"]
 

@@ -1,0 +1,98 @@
+"""What a parameter holds and what a loss is, as plain numbers, and the columns that take them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gradviz.errors import GradvizTypeError, GradvizValueError
+from gradviz.graphs import Graph
+from gradviz.tracing.layout import FLOAT, Column
+
+__all__ = ["Numbers", "columns_of", "leaf_columns", "norm", "normal", "scalar_loss"]
+
+EXACT_INT = 2**53  # larger integers are not all floats
+
+Numbers = Sequence[Any]  # value and gradient of the first parameter, of the second, ...
+
+
+def columns_of(names: Sequence[str], numbers: Numbers, *, norms: bool) -> tuple[Column, ...]:
+    """Return the columns that hold these numbers; with ``norms``, arrays are to be measured only."""
+    columns: list[Column] = []
+    for name, value, grad in zip(names, numbers[::2], numbers[1::2], strict=True):
+        if value is None:
+            raise GradvizTypeError(f"parameter {name!r} has no value to record")
+        columns.append(_column(name, "value", value, norms=norms))
+        columns.append(_column(name, "grad", _expected_grad(value) if grad is None else grad, norms=norms))
+    return tuple(columns)
+
+
+def leaf_columns(graph: Graph, recorded: Sequence[Column]) -> dict[int, Column]:
+    """Return a column for every leaf of the graph whose value is not recorded at every step, by node id."""
+    known = {column.name for column in recorded if column.part in {"value", "norm"}}
+    leaves = (node for node in graph.nodes if node.kind != "op" and node.name not in known)
+    return {n.id: Column(f"n{n.id}", "value", np.dtype(n.dtype).str, n.shape) for n in leaves}
+
+
+def _column(name: str, part: str, number: float | np.ndarray, *, norms: bool) -> Column:
+    if not isinstance(number, np.ndarray):
+        return Column(name, part)
+    if norms:
+        return Column(name, "norm" if part == "value" else "grad_norm")
+    return Column(name, part, number.dtype.str, number.shape)
+
+
+def _expected_grad(value: float | np.ndarray) -> float | np.ndarray:
+    """Return something of the shape and dtype that a gradient of this value will probably have."""
+    if not isinstance(value, np.ndarray):
+        return 0.0
+    return value if value.dtype.kind in "fc" else value.astype(float)
+
+
+def normal(name: str, number: Any, *, norms: bool = False) -> float | np.ndarray | None:
+    """Return a float, a plain array or None for what a parameter holds; with ``norms``, of every scalar a float.
+
+    >>> normal("w", 2), normal("w", np.float32(0.5)), normal("w", None)
+    (2.0, array(0.5, dtype=float32), None)
+    """
+    if number is None or type(number) is float:
+        return number
+    array = np.asarray(number)
+    if array.dtype.kind not in "biufc":
+        raise GradvizTypeError(f"parameter {name!r} holds {type(number).__name__} {str(number)[:80]!r}: no number")
+    is_exact = type(number) is int and abs(number) <= EXACT_INT
+    is_float = is_exact or array.dtype.str == FLOAT or (norms and array.dtype.kind in "biuf")
+    return float(array) if array.shape == () and is_float else array
+
+
+def norm(array: np.ndarray) -> float:
+    """Return the Euclidean norm, in float64, without overflow on the way.
+
+    >>> norm(np.array([3e200, 0.0]))
+    3e+200
+    """
+    flat = np.abs(array.reshape(-1)).astype(float, copy=False)
+    with np.errstate(over="ignore", under="ignore"):
+        square = float(np.dot(flat, flat))
+    if 1e-290 < square < math.inf or math.isnan(square):
+        return math.sqrt(square)
+    largest = float(flat.max(initial=0.0))
+    if largest == 0.0 or math.isinf(largest):
+        return largest
+    scaled = flat / largest
+    return largest * math.sqrt(float(np.dot(scaled, scaled)))
+
+
+def scalar_loss(loss: Any) -> float:
+    """Return the loss as a float; an array or anything else is refused."""
+    value = np.asarray(getattr(loss, "data", loss) if not isinstance(loss, np.generic | np.ndarray) else loss)
+    if value.dtype.kind not in "biuf":
+        raise GradvizTypeError(f"the loss must be a real number, not {type(loss).__name__} of dtype {value.dtype}")
+    if value.size != 1:
+        raise GradvizValueError(
+            f"the loss must be one number, not an array of shape {value.shape}", hint="take its mean or sum"
+        )
+    return float(value.reshape(()))
