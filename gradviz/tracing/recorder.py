@@ -305,9 +305,9 @@ def named(params: Params) -> Mapping[str, Any]:
 
 
 def _readable(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the parameters if each has the ``data`` and ``grad`` that every step reads."""
+    """Return the parameters if none is a bare number, which has no ``data`` and ``grad`` to read at every step."""
     for name, tensor in params.items():
-        if not (hasattr(tensor, "data") and hasattr(tensor, "grad")):
+        if isinstance(tensor, int | float | str | np.ndarray | np.generic):
             raise GradvizTypeError(f"parameter {name[:80]!r} is a {type(tensor).__name__}", hint="give a Tensor")
     return params
 
