@@ -325,6 +325,58 @@ def test_nan_that_stays_nan_is_no_change():
     assert np.isnan(w.grad[0])
 
 
+MADE = [
+    lambda a, b: a * b,
+    lambda a, b: a @ b,
+    lambda a, b: a * b + np.sin(a),
+    lambda a, b: np.concatenate([a, b]) * 2,
+]
+TAKEN = [lambda a: a, lambda a: a.T, lambda a: a.reshape(4), lambda a: a[0], lambda a: a[:, :1]]
+
+
+def right_or_refused(made, a, b, before, create_graph):
+    """Compare gradients with those at the values that were there when the graph was recorded."""
+    try:
+        before[2].sum().backward(create_graph=create_graph)
+    except StaleValueError:
+        return
+    one = Tensor(before[0])
+    two = one if a is b else Tensor(before[1])
+    made(one, two).sum().backward()
+    for leaf, twin in ((a, one), (b, two)):
+        if leaf.requires_grad:
+            found = leaf.grad.numpy() if isinstance(leaf.grad, Tensor) else leaf.grad
+            assert np.allclose(found, twin.grad)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_writes_and_uses_in_any_order_are_right_or_refused(seed):
+    rng = np.random.default_rng(seed)
+    leaves = [Tensor(np.ones((2, 2)) * k, requires_grad=k < 3) for k in (1, 2, 3)]
+    aliases, graphs = [], []
+    for _ in range(40):
+        act, leaf, other = rng.integers(7), leaves[rng.integers(3)], leaves[rng.integers(3)]
+        if act == 0:
+            aliases.append(TAKEN[rng.integers(5)](leaf.data))
+        elif act == 1 and aliases:
+            alias = aliases[rng.integers(len(aliases))]
+            if alias.flags.writeable:
+                alias += rng.normal()
+        elif act == 2:
+            aliases = aliases[1:]
+        elif act == 3:
+            leaf.data -= 0.125
+        elif act == 4:
+            made, before = MADE[rng.integers(4)], (leaf.numpy(), other.numpy())
+            y = made(leaf, other)
+            assert np.array_equal(y.numpy(), made(*before))
+            graphs += [(made, leaf, other, (*before, y))] if y.requires_grad else []
+        elif graphs:
+            for x in leaves:
+                x.zero_grad()
+            right_or_refused(*graphs[rng.integers(len(graphs))] if act == 5 else graphs[-1], create_graph=act == 6)
+
+
 # -- derivatives -------------------------------------------------------------------------------
 
 
@@ -389,6 +441,30 @@ def test_a_report_of_three_ways():
     assert "WRONG" in str(wrong)
     with pytest.raises(GradvizError):
         wrong.raise_if_wrong()
+
+
+def test_a_wrong_rule_is_named_with_its_line():
+    @gradviz.register_op(lambda g, y, x: g * 2 * x, name="acceptance_cube")
+    def cube(x):
+        return x**3
+
+    report = gradviz.gradcheck(lambda x: cube(x * 2).sum(), np.ones(2))
+    assert not report.ok
+    wrong = [row for row in report.wrong if "acceptance_cube" in str(row)]
+    assert len(wrong) == 1
+    assert "cube(x * 2)" in str(report)
+    assert "test_acceptance_engine.py" in str(report)
+
+
+def test_a_decorator_without_its_rules_says_so():
+    @gradviz.register_op
+    def double(x):
+        return 2 * x
+
+    with pytest.raises(GradvizTypeError, match="vjp for each operand"):
+        double(Tensor(3.0))
+    with pytest.raises(GradvizTypeError, match="one list"):
+        gradviz.nn.MLP(2, [3, 1])
 
 
 def test_a_check_of_nothing_is_no_success():

@@ -149,6 +149,8 @@ class MLP(Sequential):
     def __init__(
         self, sizes: Iterable[int], activation: str | Callable[[Any], Any] = "tanh", *, rng: Rng = None
     ) -> None:
+        if not isinstance(sizes, Iterable):
+            raise GradvizTypeError(f"sizes is {sizes!r}", where=where(), hint="give one list: MLP([2, 16, 1])")
         sizes = list(sizes)
         if len(sizes) < 2:
             raise GradvizValueError(f"sizes is {sizes}", where=where(), hint="give inputs, hidden units, outputs")

@@ -26,7 +26,7 @@ from .forms import Form, unary_pull
 from .leaves import next_key
 from .metadata import plain
 from .recording import apply, compute, finish
-from .sites import ENGINE, caller
+from .sites import ENGINE, caller, where
 from .tensor import Result, Tensor
 
 Vjp = Callable[..., Any]
@@ -154,7 +154,17 @@ def register_op(
         raise GradvizTypeError("register_op needs one vjp for each operand", hint="@register_op(lambda g, y, x: ...)")
     rules = [None if vjp is None else _guarded(vjp) for vjp in vjps]
     register = primitive(*rules, name=name, symbol=symbol, formulas=formulas)
-    return lambda forward: register(_guarded(forward))
+
+    def decorate(forward: Callable[..., Any]) -> Any:
+        if not callable(forward):
+            raise GradvizTypeError(
+                f"register_op has no function to register, but a {type(forward).__name__}",
+                where=where(),
+                hint="give a vjp for each operand first: @register_op(lambda g, y, x: ...), then the function",
+            )
+        return register(_guarded(forward))
+
+    return decorate
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
