@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from gradviz.graphs import Frame, Graph, Node
+from gradviz.graphs.walks import consumers_of_all
 from gradviz.transforms.lifting import OUT, Group, Lifted, lift, membership
 
 __all__ = ["collapse", "focus", "fold", "images"]
@@ -32,9 +33,7 @@ def focus(frame: Frame, name: str | int | Node, hops: int | None = None) -> Fram
     """
     graph = frame.graph
     start = graph.index(name)
-    consumers: list[list[int]] = [[] for _ in graph.nodes]
-    for src, dst, _ in graph.edges:
-        consumers[src].append(dst)
+    consumers = consumers_of_all(graph)
     kept = _reached(start, lambda place: graph.nodes[place].inputs, hops)
     kept |= _reached(start, lambda place: consumers[place], hops)
     part = lift(frame, [_single(graph.nodes[id]) for id in sorted(kept)])

@@ -16,7 +16,7 @@ from gradviz.style import Options, wording
 __all__ = ["Card", "Row", "as_frame", "cards", "largest_gradient"]
 
 NAME_LIMIT = 60
-WORDS = {"input": "input", "param": "param", "const": "const", "output": "output"}
+NAMED_ROLES = ("input", "param", "const", "output")
 NOT_A_NAME = re.compile(r"(const|constant|c)?_?\d*( \(\d+\))?")
 
 
@@ -139,9 +139,9 @@ class Writer:
         folded = node.attrs.get("folded")
         shape = wording.format_shape(node.shape[1:] if folded else node.shape) if "shape" in self.show else ""
         inside = f"{node.attrs['inside']:,} nodes" if "inside" in node.attrs else ""
-        role = self.role(node) if self.role(node) in WORDS and "name" in self.show else ""
+        role = self.role(node) if self.role(node) in NAMED_ROLES and "name" in self.show else ""
         role = "" if role == "const" and not self.title(node) else role
-        return " · ".join(filter(None, (WORDS.get(role, ""), shape, inside, f"×{folded:,}" if folded else "")))
+        return " · ".join(filter(None, (role, shape, inside, f"×{folded:,}" if folded else "")))
 
     def value_rows(self, node: Node, value: Number | None) -> Iterator[Row]:
         """Yield the rows of the forward value."""

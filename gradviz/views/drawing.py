@@ -234,20 +234,15 @@ def arranged(frame: Frame, options: Options, keep: Iterable[int] = ()) -> Drawin
     if options.collapse is not None:
         part = transforms.collapse(part, options.collapse)
     if options.fold is True or (options.fold == "auto" and len(part.graph) > transforms.FOLD_ABOVE):
-        kept = [place for place in _places(frame, part, keep) if place is not None]
+        places = transforms.images(frame, part)
+        kept = [place for id in keep if (place := places[frame.graph.index(id)]) is not None]
         part = transforms.fold(part, fewest=2 if options.fold is True else transforms.FEWEST, keep=kept)
     places = transforms.images(frame, part)
-    highlight = _places(frame, part, options.highlight)
+    highlight = {places[frame.graph.index(name)] for name in options.highlight}
     pending = {frame.graph.index(name) for name in options.pending}
     started = {place for id, place in enumerate(places) if id not in pending}
     pale = {places[id] for id in pending} - started
     return Drawing(part, replace(options, highlight=_ids(highlight), pending=_ids(pale)), frame)
-
-
-def _places(frame: Frame, part: Frame, names: Iterable[str | int]) -> set[int | None]:
-    """Return where the nodes of a frame are in a part of it."""
-    places = transforms.images(frame, part)
-    return {places[frame.graph.index(name)] for name in names}
 
 
 def _ids(found: set[int | None]) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from gradviz.graphs import Frame, Graph, Node, Number
 from gradviz.graphs.jsonnumbers import DTYPES, number_from_json, number_to_json
 from gradviz.graphs.jsontext import FORMAT, brief, mapping_to_json, node_row
 from gradviz.graphs.plain import FrozenMapping, frozen_array, same_bits
+from gradviz.views.drawing import frame_of
 from gradviz.views.graphml import from_graphml, to_graphml
 from gradviz.views.parts import LEFT_OUT, Parts, assembled
 
@@ -36,7 +37,7 @@ def to_networkx(x: Any) -> Any:
     """
     import networkx as nx
 
-    data = _data(x)
+    data = x if isinstance(x, Graph) else frame_of(x)
     graph = data.graph if isinstance(data, Frame) else data
     result = nx.MultiDiGraph(format=FORMAT, kind="graph", outputs=graph.outputs)
     result.add_nodes_from((node.id, _node_attributes(node)) for node in graph.nodes)
@@ -44,17 +45,6 @@ def to_networkx(x: Any) -> Any:
     if isinstance(data, Frame):
         _add_numbers(result, data)
     return result
-
-
-def _data(x: Any) -> Frame | Graph:
-    if isinstance(x, (Frame, Graph)):
-        return x
-    shown = getattr(x, "frame", None)
-    if isinstance(shown, Frame):
-        return shown
-    from gradviz.sources import frame
-
-    return frame(x)
 
 
 def _node_attributes(node: Node) -> dict[str, Any]:

@@ -22,7 +22,6 @@ __all__ = ["MOST", "describe", "render_dot", "title_of", "to_svg"]
 
 MOST = 2000  # nodes; more than that nobody can read and Graphviz takes for ever
 SVG = "{http://www.w3.org/2000/svg}"
-LINK_TITLE = "{http://www.w3.org/1999/xlink}title"
 SCALE = 4 / 3  # pixels a point
 SHAPES = ("path", "polygon", "ellipse", "polyline")
 
