@@ -192,6 +192,9 @@ def test_comparisons_answer_in_plain_booleans():
     assert np.array_equal(np.float64(1.5) < v, [False, True])
     assert np.array_equal(v == Tensor([1.0, 3.0]), [True, False])
     assert Tensor(1.0) == 1
+    assert Tensor(1.0) == pytest.approx(1.0)
+    assert v == pytest.approx([1.0, 2.0])
+    assert v != pytest.approx([1.0, 2.5])
     assert Tensor(1.0) != "one"
     assert not Tensor(1.0) == "one"  # noqa: SIM201 - both operators
     assert v in [Tensor(3.0) * 1, v][1:]
@@ -488,6 +491,7 @@ def test_errors_are_the_built_in_ones_people_expect():
         (lambda: np.unwrap(v), GradvizTypeError, TypeError, "unwrap"),
         (lambda: np.asarray(v), GradvizTypeError, TypeError, "lose its gradient"),
         (v.item, GradvizValueError, ValueError, "2 elements"),
+        (lambda: np.sum([v, v]), GradvizTypeError, TypeError, "np.stack"),
         (lambda: v.__setitem__(0, 1), GradvizTypeError, TypeError, "in place"),
     ]
     for call, ours, builtin, words in cases:

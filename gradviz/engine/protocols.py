@@ -8,6 +8,7 @@ the plain numbers; anything else is refused by name, never quietly done without 
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -220,12 +221,12 @@ def _answered(ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Any:
         raise ShapeError(f"{ufunc.__name__} of shapes {shapes}, which do not broadcast", where=where()) from error
 
 
-def _compare(ufunc: np.ufunc) -> Callable[[Tensor, Any], Any]:
+def _compare(ufunc: np.ufunc, compare: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
     def method(self: Tensor, other: Any) -> Any:
         try:
             return _answered(ufunc, (self, other))
-        except TypeError:  # no numbers: Python answers, as for any two objects
-            return NotImplemented
+        except TypeError:  # no numbers: as Python compares the value with it
+            return compare(value_of(self), other)
 
     method.__doc__ = f"Return ``{ufunc.__name__}(self, other)`` as plain booleans."
     return method
@@ -254,7 +255,7 @@ def install() -> None:
         "__array_ufunc__": array_ufunc,
         "__array_function__": array_function,
         **{
-            f"__{name}__": _compare(ufunc)
+            f"__{name}__": _compare(ufunc, getattr(operator, name))
             for name, ufunc in {
                 "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
                 "eq": np.equal, "ne": np.not_equal,

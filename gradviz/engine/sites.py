@@ -20,7 +20,10 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import NamedTuple
 
+import numpy as np
+
 ENGINE = str(Path(__file__).resolve().parent)
+NUMPY = str(Path(np.__file__).parent / "_")[:-1]
 # the creation number of a node stands above these bits of its key, the instruction offset below
 OFFSET_BITS = 24
 OFFSET_MASK = (1 << OFFSET_BITS) - 1
@@ -50,6 +53,8 @@ def caller() -> FrameType:
 def where(frame: FrameType | None = None) -> str:
     """Return ``file:line`` of the user's code that is running, for an error message."""
     frame = frame or caller()
+    while frame.f_code.co_filename.startswith(NUMPY) and frame.f_back is not None:
+        frame = frame.f_back  # NumPy's own functions, as np.sum of a list
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
