@@ -505,6 +505,42 @@ def test_errors_are_the_built_in_ones_people_expect():
 # -- names, scopes, threads, copies ------------------------------------------------------------
 
 
+def texts():
+    a, b = Tensor(2.0, name="a"), Tensor([1.0, 2.0], name="b")
+    model = Holder()
+
+    def decorated(x):
+        return np.sin(x) * x
+
+    continued = a * b + \
+        a  # fmt: skip
+    yield continued, "a * b + a"
+    double = [lambda q: q * 2 + 1]
+    yield double[0](a), "q * 2 + 1"
+    yield [i * a for i in (1, 2)][0], "i * a"  # noqa: RUF015 - the comprehension is the point
+    yield scope("s")(decorated)(a), "np.sin(x) * x"
+    yield f"{(inner := a * 3)}" and inner, "a * 3"
+    yield model.weight * b[0], "model.weight * b[0]"
+    yield np.sum(b, axis=0), "np.sum(b, axis=0)"
+    yield b.sum(), "b.sum()"
+    yield -a, "-a"
+    yield np.float64(2) * a, "np.float64(2) * a"
+    yield (a + 1) ** 2 if True else a, "(a + 1) ** 2"
+    yield b.T, "b.T"
+    yield {"äöü": a}["äöü"] * 4, '{"äöü": a}["äöü"] * 4'
+    total = a
+    total += 1
+    yield total, "total += 1"
+    yield np.where(b > 1, b, 0), "np.where(b > 1, b, 0)"
+
+
+def test_source_text_of_many_kinds_of_expressions():
+    for y, text in texts():
+        assert y.source.text == text
+        assert y.source.file.endswith("test_acceptance_engine.py")
+        assert "texts" in y.source.function
+
+
 class Holder:
     def __init__(self):
         self.weight = Tensor(2.0)

@@ -165,8 +165,10 @@ def _expression(lines: tuple[str, ...], line: int, end_line: int, column: int | 
         return ""
     if line == end_line:
         return lines[line - 1][column:end_column]
-    inner = [lines[line - 1][column:], *lines[line : end_line - 1], lines[end_line - 1][:end_column]]
-    return " ".join(part.strip() for part in inner)
+    inner = [lines[line - 1][column:], *lines[line : end_line - 1]]
+    return " ".join(
+        [*(part.strip().removesuffix("\\").rstrip() for part in inner), lines[end_line - 1][:end_column].strip()]
+    )
 
 
 def assigned_name(code: CodeType, offset: int) -> str | None:
