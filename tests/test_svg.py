@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gradviz import escape
+from gradviz import Tensor, escape
 from gradviz.errors import GradvizTypeError, GradvizValueError, LayoutError, LayoutTimeoutError
 from gradviz.graphs import Frame, Graph, Node
 from gradviz.style import DIRECTIONS, SHOW, STYLES, Options
@@ -426,3 +426,15 @@ def test_the_system_engine_gives_the_same_cards():
 
 def test_an_empty_graph_is_drawn():
     assert picture(Graph(()))[1].text == "0 values, 0 operations"
+
+
+def test_a_large_tangled_graph_does_not_crash_graphviz():
+    wires = [Tensor(float(number), name=f"x{number}") for number in range(60)]
+    for _ in range(3):
+        wires = [wires[i] * wires[(i * 7 + 3) % 60] + wires[(i * 13 + 5) % 60] for i in range(60)]
+    total = wires[0]
+    for wire in wires[1:]:
+        total = total + wire
+    picture = draw(total, show=("name",), fold=False)
+    assert len(picture.frame.graph) == 479
+    assert picture.svg.count('class="gv-edge"') > 800

@@ -134,7 +134,7 @@ class Writer:
             "ranksep": "0.32" if circuit else "0.42",
         }
         if len(self.cards) > BIG:
-            chosen |= {"mclimit": "0.05", "nslimit": "0", "nslimit1": "0"}
+            chosen |= {"mclimit": "0.05", "nslimit": "0.02", "nslimit1": "0.02"}  # 0 leaves ranks that crash Graphviz
         if self.options.title:
             chosen |= {"fontsize": "15", "label": escape.for_dot(self.options.title), "labelloc": "t"}
         return chosen
