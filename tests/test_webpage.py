@@ -253,7 +253,7 @@ def test_steps_are_saved_as_a_page_and_only_so(tmp_path):
     assert len(reader.of("figure")) == len(found)
     with pytest.raises(GradvizValueError, match="saved as a page"):
         found.save(tmp_path / "steps.pdf")
-    with pytest.raises(GradvizValueError, match="not a theme"):
+    with pytest.raises(GradvizValueError, match="no theme"):
         found.save(tmp_path / "steps.html", theme="pink")
     assert [path.name for path in tmp_path.iterdir()] == ["steps.html"]
 
