@@ -563,6 +563,15 @@ def test_names_are_found_by_themselves():
     assert len(names_of(a * same)) == 1
 
 
+def test_names_of_what_lists_in_objects_and_dicts_in_dicts_hold():
+    model = Holder()
+    model.layers = [Tensor(1.0), Tensor(2.0)]
+    layers = {"first": {"w": Tensor(3.0)}, "second": {"w": Tensor(4.0)}}
+    rows = [[Tensor(5.0)], [Tensor(6.0)]]
+    y = model.layers[1] * layers["first"]["w"] + layers["second"]["w"] * rows[1][0]
+    assert names_of(y) == {"model.layers[1]", "first.w", "second.w", "rows[1][0]"}
+
+
 def test_scopes_in_every_form():
     @scope("layer")
     def layer(x):

@@ -7,6 +7,7 @@ where it was made, and at last the op with a number. Names are unique within a g
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,17 +49,26 @@ def _named(variables: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
     public = [(name, value) for name, value in variables.items() if not name.startswith("_")]
     for name, value in public:
         yield value, name
-    budget = ITEMS_LIMIT
-    for name, value in public:
-        for item, label in _contents(name, value):
-            yield item, label
-            budget -= 1
-            if budget == 0:
-                return
+    contents = (pair for name, value in public for pair in _contents(name, value))
+    yield from itertools.islice(_with_inner(contents), ITEMS_LIMIT)
+
+
+def _with_inner(contents: Iterator[tuple[Any, str]]) -> Iterator[tuple[Any, str]]:
+    """Yield what containers hold, and after all of it what the lists and dicts among that hold."""
+    inner: list[tuple[Any, str]] = []
+    for item, label in contents:
+        yield item, label
+        if isinstance(item, list | tuple | dict):
+            inner.append((item, label))
+    for value, name in inner:
+        if isinstance(value, dict):
+            yield from ((item, f"{name}.{key}") for key, item in list(value.items()) if isinstance(key, str))
+        else:
+            yield from ((item, f"{name}[{i}]") for i, item in enumerate(value))
 
 
 def _contents(name: str, value: Any) -> Iterator[tuple[Any, str]]:
-    """Yield what one container or object holds, one level deep; modules with parameters, all of them."""
+    """Yield what one container or object holds; modules with parameters, all of them."""
     if isinstance(value, ModuleType | type):
         return
     if isinstance(value, Mapping):
