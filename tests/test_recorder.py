@@ -348,3 +348,11 @@ def test_an_interrupted_step_leaves_a_whole_run(tmp_path):
             t.step(2.0)
         t.step(3.0)
     assert open_run(tmp_path / "run").loss.tolist() == [0.0, 1.0, 3.0]
+
+
+def test_run_json_says_which_process_of_how_many_wrote_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "four")
+    trace(tmp_path / "run", params={"w": Param(1.0)}).close()
+    info = open_run(tmp_path / "run").info
+    assert (info["rank"], info["world_size"]) == (2, 1)

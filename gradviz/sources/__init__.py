@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from ..errors import GradvizTypeError
-from ..graphs import Frame, Graph
+from gradviz.errors import GradvizTypeError
+from gradviz.graphs import Frame, Graph
 
 SOURCES = {"gradviz": "gradviz.sources.own"}
 

@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.cotangents import cotangent
-from ..engine.leaves import CONST, Exposed, Leaf, identical, value_of
-from ..engine.recognition import Structures
-from ..engine.recording import apply
-from ..engine.registry import OPS
-from ..engine.sites import assigned_name, place
-from ..engine.structure import leaves, numbers, written_operands
-from ..engine.tensor import Tensor, constant_of, site
-from ..errors import GradvizTypeError, GraphError
-from ..graphs import Frame, Graph, Node, Number, Source
-from ..graphs.plain import FrozenMapping
-from .naming import held_names, unique_names
+from gradviz.engine.cotangents import cotangent
+from gradviz.engine.leaves import CONST, Exposed, Leaf, identical, value_of
+from gradviz.engine.recognition import Structures
+from gradviz.engine.recording import apply
+from gradviz.engine.registry import OPS
+from gradviz.engine.sites import assigned_name, place
+from gradviz.engine.structure import leaves, numbers, written_operands
+from gradviz.engine.tensor import Tensor, constant_of, site
+from gradviz.errors import GradvizTypeError, GraphError
+from gradviz.graphs import Frame, Graph, Node, Number, Source
+from gradviz.graphs.plain import FrozenMapping
+from gradviz.sources.naming import held_names, unique_names
 
 NO_ATTRS: Mapping[str, Any] = FrozenMapping()  # one for all: a graph may have a million nodes
 

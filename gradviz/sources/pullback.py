@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graphs import Frame
-from .own import RuleNumbers
+from gradviz.graphs import Frame
+from gradviz.sources.own import RuleNumbers
 
 __all__ = ["with_gradients"]
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import platform
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +16,7 @@ import numpy as np
 from gradviz.errors import GradvizTypeError, GradvizValueError, TraceError
 from gradviz.graphs import Frame
 from gradviz.tracing.columns import columns_of, leaf_columns, normal, scalar_loss
+from gradviz.tracing.information import plain_meta, surroundings
 from gradviz.tracing.layout import INDEX_DESCR, INDEX_DTYPE, Column, Layout, npy_header
 from gradviz.tracing.rows import IndexRows, Look, Rows, rows_for
 from gradviz.tracing.store import FilePool, RowFile, RunDirectory
@@ -26,8 +24,6 @@ from gradviz.tracing.store import FilePool, RowFile, RunDirectory
 __all__ = ["LEVELS", "Trace", "trace"]
 
 LEVELS = ("auto", "full", "scalars")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-META_ELEMENTS = 10_000  # of one array in the meta data
 
 Params = Mapping[str, Any] | Sequence[Any]
 
@@ -93,7 +89,7 @@ class Trace:
             raise GradvizValueError(f"level={level!r}", hint=f"choose one of {', '.join(LEVELS)}")
         self._given = None if params is None else _readable(named(params))
         self._norms = level == "scalars"
-        info = {**_surroundings(), "level": level, "names": None if params is None else list(self._given or ())}
+        info = {**surroundings(), "level": level, "names": None if params is None else list(self._given or ())}
         info["meta"] = plain_meta(meta or {})
         self._directory = RunDirectory(path, exist=exist)
         self._directory.write_info(info)
@@ -310,51 +306,6 @@ def _readable(params: Mapping[str, Any]) -> Mapping[str, Any]:
         if isinstance(tensor, int | float | str | np.ndarray | np.generic):
             raise GradvizTypeError(f"parameter {name[:80]!r} is a {type(tensor).__name__}", hint="give a Tensor")
     return params
-
-
-def plain_meta(value: Any, where: str = "meta") -> Any:
-    """Return meta data as JSON can hold it; NaN and infinities become text.
-
-    >>> plain_meta({"lr": np.float64(0.5), "seeds": (1, 2), "limit": float("inf")})
-    {'lr': 0.5, 'seeds': [1, 2], 'limit': 'inf'}
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain_meta(item, f"{where}[{str(key)[:80]!r}]") for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic) and value.size <= META_ELEMENTS and value.dtype.kind in "biufU":
-        return plain_meta(value.tolist(), where)
-    if isinstance(value, list | tuple):
-        return [plain_meta(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise GradvizTypeError(
-        f"{where} is a {type(value).__name__}, which cannot be written as JSON",
-        hint="use numbers, texts, lists and dicts",
-    )
-
-
-def _surroundings() -> dict[str, Any]:
-    """Return what replaying the run elsewhere would have to know."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        own_version = version("gradviz")
-    except PackageNotFoundError:
-        own_version = "unknown"
-    return {
-        "byteorder": sys.byteorder,
-        "checksums": {"rows": "adler32", "digests": "crc32", "json": "crc32"},
-        "versions": {"gradviz": own_version, "numpy": np.__version__, "python": platform.python_version()},
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "threads": {"cpus": os.cpu_count(), **{v: os.environ[v] for v in THREAD_VARIABLES if v in os.environ}},
-        "rank": int(os.environ.get("RANK", "0")) if os.environ.get("RANK", "0").isdigit() else 0,
-        "world_size": 1,
-        "pid": os.getpid(),
-    }
 
 
 def _has_graph(loss: Any) -> bool:
