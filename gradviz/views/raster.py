@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import xml.etree.ElementTree as ET
 from numbers import Real
 from pathlib import Path
@@ -19,6 +20,7 @@ __all__ = ["to_pdf", "to_png"]
 
 FAMILY = "Gradviz Sans"
 FOLDER = Path(__file__).with_name("fonts")
+AS_UTF8 = os.fsencode(FOLDER).decode("utf-8", "surrogateescape")  # its path, also in a locale that cannot spell it
 COVERED = (range(0x20, 0x180), range(0x391, 0x3A2), range(0x3A3, 0x3CA), range(0x401, 0x460))  # characters in our fonts
 SIGNS = frozenset("–—‘’“”†•…‰€™∂∆∏∑−√∞∫≈≠≤≥←↑→↓■▲▼○●█\n")
 MOST_TRIED = 4096  # different characters
@@ -145,7 +147,7 @@ def _rendered(svg: str, scale: float, paper: str, *, system_fonts: bool) -> byte
             svg_string=svg,
             zoom=scale,
             background=paper,
-            font_dirs=[str(FOLDER)],
+            font_dirs=[AS_UTF8],
             font_family=FAMILY,
             sans_serif_family=FAMILY,
             skip_system_fonts=not system_fonts,
@@ -189,8 +191,8 @@ def _vector_pdf(sheet: Sheet, typst: Any) -> bytes:
         found = typst.compile(
             PAGE.encode(),
             format="pdf",
-            root=str(FOLDER),
-            font_paths=[str(FOLDER)],
+            root=AS_UTF8,
+            font_paths=[AS_UTF8],
             ignore_system_fonts=not sheet.needs_more_fonts,
             sys_inputs=inputs | {"svg": sheet.svg, "paper": sheet.paper},
         )
