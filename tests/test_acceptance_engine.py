@@ -598,6 +598,25 @@ def test_scopes_in_every_form():
     assert [y.scope for y in asyncio.run(both())] == [("one",), ("two",)]
 
 
+def test_no_grad_without_brackets():
+    @no_grad
+    def evaluate(x):
+        return x * 2
+
+    assert not evaluate(Tensor(1.0)).requires_grad
+    assert evaluate.__name__ == "evaluate"
+    with no_grad():
+        assert not (Tensor(1.0) * 2).requires_grad
+
+
+def test_descend_changes_the_tensors_it_is_given():
+    for start in (0.0, 1.0, [0.0, 5.0], np.zeros((2, 2), np.float32)):
+        w = Tensor(start)
+        found = gradviz.descend(lambda w: ((w - 3) ** 2).sum(), {"w": w}, lr=0.5, steps=2)
+        assert np.array_equal(w.numpy(), np.full(w.shape, 3.0))
+        assert np.array_equal(found.params["w"], w.numpy())
+
+
 def test_decorated_generators_and_coroutines_run_inside_and_leave_their_caller_alone():
     x = Tensor(1.0)
 

@@ -165,7 +165,7 @@ class Context:
 class no_grad(Context):  # noqa: N801 - the name PyTorch users know
     """Record nothing inside: results are plain constants.
 
-    Works as a context manager and as a decorator.
+    Works as a context manager and as a decorator, with or without brackets.
 
     >>> import gradviz
     >>> w = gradviz.Tensor(2.0)
@@ -174,6 +174,10 @@ class no_grad(Context):  # noqa: N801 - the name PyTorch users know
     >>> y.requires_grad, y.is_leaf
     (False, True)
     """
+
+    def __new__(cls, function: Any = None) -> Any:
+        """Return a context, or the function that a decorator without brackets is put on, to run inside."""
+        return super().__new__(cls) if function is None else cls()(function)
 
     def applied(self, outer: Mode) -> Mode:
         """Return what holds inside."""

@@ -118,7 +118,7 @@ def _tensors(f: Callable[..., Any], params: Params) -> dict[str, Any]:
         names = _argument_names(f)
         same = len(names) >= len(params)
         given = dict(zip(names, params, strict=False)) if same else named(params)
-    return {name: _is_tensor(value) or own.parameter(value, name) for name, value in given.items()}
+    return {name: value if _is_tensor(value) else own.parameter(value, name) for name, value in given.items()}
 
 
 def _argument_names(f: Callable[..., Any]) -> list[str]:
@@ -129,9 +129,9 @@ def _argument_names(f: Callable[..., Any]) -> list[str]:
     return [a.name for a in arguments if a.kind in {a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD}]
 
 
-def _is_tensor(value: Any) -> Any:
-    """Return the value if it is something with data and a gradient, else None."""
-    return value if hasattr(value, "data") and hasattr(value, "grad") else None
+def _is_tensor(value: Any) -> bool:
+    """Tell whether the value is something with data and a gradient (a Tensor that holds 0 is false itself)."""
+    return hasattr(value, "data") and hasattr(value, "grad")
 
 
 def _differentiated(loss: Any, tensors: Mapping[str, Any]) -> float:
