@@ -105,7 +105,8 @@ def _pass(root: Tensor, seed: Any) -> None:
         put_back(marks)
         raise
     finally:
-        hand_back(marks)
+        if marks.exposed:
+            hand_back(marks)
 
 
 class Marks:
@@ -212,8 +213,7 @@ def _take(leaf: Tensor, marks: Marks) -> None:
 
 def hand_back(marks: Marks) -> None:
     """Undo `_take`, so that a later write is noticed."""
-    if marks.exposed:
-        deque(starmap(_set_data, marks.exposed), maxlen=0)
+    deque(starmap(_set_data, marks.exposed), maxlen=0)
 
 
 def _wanting(node: Tensor) -> Iterable[Tensor]:
