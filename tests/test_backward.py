@@ -18,7 +18,7 @@ import pytest
 
 import gradviz
 from gradviz import Tensor, constant, gc_paused, no_grad
-from gradviz.errors import GradvizTypeError, NonScalarError, ShapeError, StaleValueError
+from gradviz.errors import GradvizError, GradvizTypeError, NonScalarError, ShapeError, StaleValueError
 
 # -- what is added up, kept and forgotten ------------------------------------------------------
 
@@ -614,3 +614,24 @@ def test_fork_while_another_thread_is_in_backward():
     finally:
         done.set()
         thread.join(30)
+
+
+# -- rules that fail ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "error", "says"),
+    [
+        (lambda g: g, TypeError, "takes 1 positional argument"),
+        (lambda g, y, x: g * np.ones(7), ValueError, "could not be broadcast"),
+        (lambda g, y, x: g[9], GradvizError, "out of bounds"),
+    ],
+)
+def test_a_rule_that_raises_is_named_with_its_line(own_op, rule, error, says):
+    double = own_op(rule, name="doubled_for_a_test")(lambda x: x * 2)
+    w = Tensor(np.ones(3))
+    with pytest.raises(GradvizError, match=f"the rule of .* for operand 0 raised .*{says}") as caught:
+        double(w).sum().backward()
+    assert isinstance(caught.value, error)
+    assert "test_backward.py" in str(caught.value)
+    assert w.grad is None

@@ -61,7 +61,7 @@ def _from_sequence(value: Any, what: str) -> np.ndarray:
 def _owned(array: np.ndarray, what: str) -> Any:
     if array.dtype.kind not in REAL:
         kind = "complex numbers" if array.dtype.kind == "c" else f"dtype {array.dtype}"
-        raise _refusal(what, f"{kind}, value {_short(array)}")
+        raise _refusal(what, f"{kind}, value {_short(array)}", HINTS.get(array.dtype.kind, ""))
     if array.ndim == 0 and array.dtype == np.float64:
         return float(array)
     if not array.dtype.isnative:
@@ -75,11 +75,21 @@ def _short(array: np.ndarray) -> str:
     return text[:60]
 
 
-def _refusal(what: str, found: str) -> GradvizTypeError:
+HINTS = {
+    "c": "give a real array: .real and .imag",
+    "O": "give an array of numbers, as .astype(float) makes it",
+    "U": "give numbers: float(text), or .astype(float)",
+    "S": "give numbers: float(text), or .astype(float)",
+    "M": "give numbers: the difference to a date, divided by np.timedelta64(1, 's')",
+    "m": "give numbers: divide by np.timedelta64(1, 's')",
+}
+
+
+def _refusal(what: str, found: str, hint: str = "") -> GradvizTypeError:
     return GradvizTypeError(
         f"{what} holds {found}; gradviz differentiates real numbers only",
         where=where(),
-        hint="give a real array: .real and .imag of complex data, .astype(float) of object arrays",
+        hint=hint,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError, StaleValueError
+from ..errors import GradvizError, GradvizTypeError, GradvizValueError, ShapeError, StaleValueError
 from .leaves import Exposed, Leaf, settle_leaf
 from .sites import place
 from .tensor import Constant, Result, Tensor, site
@@ -123,7 +123,12 @@ def pull(op: Any, node: Tensor, g: Any) -> None:
         if x._makes is not Constant:
             rule = op.vjp(i)
             if rule is not None:
-                c = rule(g, y, *values, **attrs)
+                try:
+                    c = rule(g, y, *values, **attrs)
+                except GradvizError:
+                    raise
+                except (TypeError, ValueError, IndexError) as error:
+                    raise _broken(error, node, i) from error
                 try:
                     c = fit(c, values[i])
                 except (TypeError, ValueError) as error:
@@ -131,14 +136,28 @@ def pull(op: Any, node: Tensor, g: Any) -> None:
                 give(x, c)
 
 
-def _misfit(c: Any, node: Tensor, arg: int) -> ShapeError:
-    """Build the error for a rule that gives something else than its operand's cotangent."""
+def _broken(error: Exception, node: Tensor, arg: int) -> GradvizError:
+    """Build the error for a rule that raised."""
+    kind = GradvizTypeError if isinstance(error, TypeError) else GradvizValueError
+    return kind(
+        f"the rule of {node.op} for operand {arg} raised {type(error).__name__}: {error}",
+        where=_made_at(node),
+        hint="a rule takes (g, y, *operands, **metadata); gradcheck shows which rules are wrong",
+    )
+
+
+def _made_at(node: Tensor) -> str:
     code, offset = site(node)
     at = place(code, offset) if code is not None else None
+    return f"{at.file}:{at.line}" if at else ""
+
+
+def _misfit(c: Any, node: Tensor, arg: int) -> ShapeError:
+    """Build the error for a rule that gives something else than its operand's cotangent."""
     given = f"shape {np.shape(c)}" if isinstance(c, np.ndarray) else repr(c)[:60]
     return ShapeError(
         f"the rule of {node.op} for operand {arg} gave {given}, but the operand has shape {node._a[arg].shape}",
-        where=f"{at.file}:{at.line}" if at else "",
+        where=_made_at(node),
         hint="gradcheck shows which rules are wrong",
     )
 
@@ -153,10 +172,8 @@ def recorded_value(x: Tensor, node: Tensor) -> Any:
 
 def stale(leaf: Tensor, node: Tensor) -> StaleValueError:
     """Build the error for a leaf that was assigned after ``node`` had used its value."""
-    code, offset = site(node)
-    at = place(code, offset) if code is not None else None
     return StaleValueError(
         f"{leaf.label} was assigned after {node.op} had used its old value: the gradient would be wrong",
-        where=f"{at.file}:{at.line}" if at else "",
+        where=_made_at(node),
         hint="call backward() before changing the parameter, or compute the loss again",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -119,14 +120,22 @@ def _explained(op: Op, operands: Sequence[Any], attrs: dict[str, Any], error: Ex
         (*(_described(x, frame) for x in operands[:6]), *(f"{key}={shortened(value)}" for key, value in attrs.items()))
     )
     at = where(frame)
-    message = f"{op.name}({shown}): {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    message = f"{op.name}({shown}): {_in_words(error)}"
     if isinstance(error, TypeError):
         return GradvizTypeError(message, where=at)
     if isinstance(error, IndexError) and not isinstance(error, ValueError):
         return GradvizIndexError(message, where=at)
     if isinstance(error, np.linalg.LinAlgError) and "dimension" not in str(error):
         return LinearAlgebraError(message, where=at, hint=_remedy(str(error)))
-    return ShapeError(message, where=at, hint="check the shapes above" if "shape" in str(error) else "")
+    hint = "lengths must be equal, or 1, axis by axis from the last" if "broadcast" in str(error) else ""
+    return ShapeError(message, where=at, hint=hint)
+
+
+def _in_words(error: Exception) -> str:
+    """Return the first line of NumPy's message, without the jargon of generalised ufuncs."""
+    text = (str(error).splitlines() or [type(error).__name__])[0].strip()
+    lengths = re.search(r"gufunc signature .*\(size (\d+) is different from (\d+)\)", text)
+    return f"the inner lengths {lengths[2]} and {lengths[1]} differ" if lengths else text
 
 
 def _remedy(message: str) -> str:
