@@ -33,7 +33,8 @@ def total(had: Any, c: Any) -> Any:
     if had.__class__ is float:
         return had + c
     if had.size < IN_PLACE_SIZE or getrefcount(had) > _SHARED or had.base is not None or not had.flags.writeable:
-        return np.asarray(had + c)
+        added = had + c
+        return added if added.__class__ is np.ndarray else np.asarray(added)
     return np.add(had, c, out=had)
 
 
