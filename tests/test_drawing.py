@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import gradviz
 from gradviz.errors import GradvizValueError, LayoutError, UnknownNameError
 from gradviz.files import write_atomically
 from gradviz.graphs import Frame, Graph, Node
@@ -183,3 +184,14 @@ def test_another_package_adds_a_format_by_an_entry_point(monkeypatch, tmp_path):
     assert picture.save(tmp_path / "x.count").read_text() == "1 nodes"
     with pytest.raises(GradvizValueError, match=r"suffix .\.bmp"):
         picture.save(tmp_path / "x.bmp")
+
+
+def test_highlight_and_focus_take_tensors():
+    w, b = gradviz.Tensor(2.0), gradviz.Tensor(3.0)
+    y = w * b
+    z = y + b
+    assert draw(z, highlight=[b, "y"]).options.highlight == draw(z, highlight=["b", "y"]).options.highlight
+    assert draw(z, highlight=w).options.highlight == (0,)
+    assert draw(z, focus=y, hops=1).dot == draw(z, focus="y", hops=1).dot
+    with pytest.raises(GradvizValueError, match="is not in the graph of"):
+        draw(y, highlight=[z])

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from gradviz.errors import GradvizTypeError
-from gradviz.graphs import Frame, Graph
+from gradviz.errors import GradvizTypeError, GradvizValueError
+from gradviz.graphs import Frame, Graph, Node
 
 SOURCES = {"gradviz": "gradviz.sources.own"}
 
@@ -54,6 +54,27 @@ def frame(x: Any, *, params: Mapping[str, Any] | None = None) -> Frame:
         return Frame(x, (None,) * len(x), (None,) * len(x))
     made: Frame = _source_of(x).frame(x, _names(params))
     return made
+
+
+def node_of(x: Any, ref: Any) -> Any:
+    """Return the id of a tensor in the graph of ``x``; names, ids and nodes are returned as they are.
+
+    >>> import gradviz
+    >>> a, b = gradviz.Tensor(2.0), gradviz.Tensor(3.0)
+    >>> node_of(a * b, b), node_of(a * b, "a")
+    (1, 'a')
+    """
+    if isinstance(ref, str | int | Node) or ref is None or isinstance(x, Frame | Graph):
+        return ref
+    if type(ref).__module__.split(".", 1)[0] != type(x).__module__.split(".", 1)[0]:
+        return ref
+    found = _source_of(x).position(x, ref)
+    if found is None:
+        raise GradvizValueError(
+            f"{str(ref)[:60]} is not in the graph of {str(x)[:60]}",
+            hint="highlight or focus on what the result was made of",
+        )
+    return found
 
 
 def _names(params: Any) -> Mapping[str, Any] | None:

@@ -121,6 +121,11 @@ def frame(x: Tensor, params: Mapping[str, Any] | None = None) -> Frame:
     return Frame(made, values, grads, edges=RuleNumbers(made, values, grads, ops, attrs))
 
 
+def position(x: Tensor, t: Any) -> int | None:
+    """Return the id of the node that ``t`` is in the graph of ``x``."""
+    return next((i for i, e in enumerate(_collect(_tensor(x))) if e.tensor is t), None)
+
+
 def _tensor(x: Any) -> Tensor:
     if not isinstance(x, Tensor):
         raise GradvizTypeError(f"a gradviz Tensor is needed, not {type(x).__name__}")
@@ -389,5 +394,6 @@ __all__ = [
     "numbers",
     "parameter",
     "parameters",
+    "position",
     "replay",
 ]

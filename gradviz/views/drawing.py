@@ -154,9 +154,9 @@ def draw(
     direction: str = "LR",
     fold: str | bool = "auto",
     collapse: int | None = None,
-    focus: str | int | None = None,
+    focus: Any = None,
     hops: int | None = None,
-    highlight: Sequence[str | int] = (),
+    highlight: Any = (),
     precision: int = 4,
     engine: str = "auto",
     title: str | None = None,
@@ -169,7 +169,8 @@ def draw(
     ``show`` takes any of name, shape, value, grad, local (the derivative on each edge),
     source (file and line) and stats. ``style`` is circuit, boxes or compact; ``theme`` auto
     (light and dark, as the reader's system is), light, dark or print; ``direction`` LR or TB.
-    ``focus`` (with ``hops``) draws the part that leads to a node or comes from it,
+    ``focus`` (with ``hops``) draws the part that leads to a node or comes from it and
+    ``highlight`` outlines nodes, given by name, by id or as the tensors themselves,
     ``collapse=depth`` closes the scopes below that depth, ``fold`` draws what the same source
     lines made again and again once (auto: in graphs of more than 60 nodes). ``timeout`` is
     how many seconds the layout may take; ``params`` names leaves. Raises `GradvizValueError`
@@ -181,6 +182,8 @@ def draw(
     >>> picture
     <Drawing of 2 values, 1 operation, y 0>
     """
+    from gradviz.sources import node_of
+
     options = Options(
         show=cast("tuple[str, ...]", show),
         style=style,
@@ -188,9 +191,9 @@ def draw(
         direction=direction,
         fold=fold,
         collapse=collapse,
-        focus=focus,
+        focus=node_of(x, focus),
         hops=hops,
-        highlight=(*as_names("highlight", highlight), *getattr(x, "highlight", ())),
+        highlight=(*as_names("highlight", _nodes(x, highlight)), *getattr(x, "highlight", ())),
         pending=tuple(getattr(x, "pending", ())),
         precision=precision,
         engine=engine,
@@ -199,6 +202,13 @@ def draw(
         timeout=timeout,
     )
     return arranged(frame_of(x, params), options, keep=getattr(x, "highlight", ()))
+
+
+def _nodes(x: Any, refs: Any) -> Any:
+    """Turn tensors, one or several, into the ids of their nodes; whatever else it is stays."""
+    from gradviz.sources import node_of
+
+    return [node_of(x, ref) for ref in refs] if isinstance(refs, list | tuple) else node_of(x, refs)
 
 
 def frame_of(x: Any, params: Mapping[str, Any] | None = None) -> Frame:
