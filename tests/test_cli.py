@@ -354,3 +354,15 @@ def test_a_reader_that_leaves_is_no_trouble(run, tmp_path):
         said = process.stderr.read()
         assert process.wait(60) == 0
     assert said == b""
+
+
+def test_draw_names_the_arrays_of_the_script(tmp_path, capsys):
+    script = tmp_path / "line.py"
+    script.write_text(
+        "import numpy as np\nfrom gradviz import Tensor\nw = Tensor(2.0, name='weight')\n"
+        "x, y = np.arange(3.0), np.ones(3)\nloss = ((w * x - y) ** 2).sum()\n"
+    )
+    assert main(["draw", f"{script}:loss"]) == 0
+    out = capsys.readouterr().out
+    assert "weight * x" in out
+    assert "mul_1 - y" in out

@@ -40,46 +40,37 @@ if modes.active:
     finish(out)
 return out"""
 
+# Two operands of a kind: two floats, or two arrays. Their form is ALIKE or, for arrays, ARRAYS.
+PAIR = """\
+if x.__class__ is float and y.__class__ is float:
+    out = Result()
+    out._data = {floats}
+    out._op = ALIKE
+    {record}
+if x.__class__ is ndarray and y.__class__ is ndarray:
+    out = Result()
+    try:
+        data = out._data = ufunc(x, y)
+    except ValueError:
+        return slow(self, other)
+    if data.__class__ is not ndarray:
+        return slow(self, other)
+    out._op = ARRAYS
+    {record}
+return slow(self, other)"""
+TENSORS = PAIR.replace("ARRAYS", "ALIKE if x.shape == y.shape and x.dtype is y.dtype else BROADCAST")
+CONSTANTS = PAIR.replace("ARRAYS", "CONSTANT").replace("ALIKE", "CONSTANT")
+
 BINARY = """
 def __{name}__(self, other):
     x = self._data
     kind = other.__class__
     if kind is Result or kind is Tensor:
         y = other._data
-        if x.__class__ is float and y.__class__ is float:
-            out = Result()
-            out._data = {floats}
-            out._op = ALIKE
-            {record}
-        if x.__class__ is ndarray and y.__class__ is ndarray:
-            out = Result()
-            try:
-                data = out._data = ufunc(x, y)
-            except ValueError:
-                return slow(self, other)
-            if data.__class__ is not ndarray:
-                return slow(self, other)
-            out._op = ALIKE if x.shape == y.shape and x.dtype is y.dtype else BROADCAST
-            {record}
-        return slow(self, other)
+        {tensors}
     if kind is Constant:
         y = other._data
-        if x.__class__ is float and y.__class__ is float:
-            out = Result()
-            out._data = {floats}
-            out._op = CONSTANT
-            {record}
-        if x.__class__ is ndarray and y.__class__ is ndarray:
-            out = Result()
-            try:
-                data = out._data = ufunc(x, y)
-            except ValueError:
-                return slow(self, other)
-            if data.__class__ is not ndarray:
-                return slow(self, other)
-            out._op = CONSTANT
-            {record}
-        return slow(self, other)
+        {constants}
     if kind is not float:
         if kind is not int and kind is not float64:
             return slow(self, other)
@@ -123,31 +114,20 @@ def __r{name}__(self, other):
     return slow(other, self)
 """
 
-CONSTANT = """
+# A constant on the left: the form keeps the Tensor first, so the record is made with the two exchanged.
+OF_CONSTANT = """
 def __{name}__(self, other):
     kind = other.__class__
     if kind is Result or kind is Tensor:
         x = self._data
         y = other._data
-        if x.__class__ is float and y.__class__ is float:
-            out = Result()
-            out._data = {floats}
-            out._op = CONSTANT
-            self, other = other, self
-            {record}
-        if x.__class__ is ndarray and y.__class__ is ndarray:
-            out = Result()
-            try:
-                data = out._data = ufunc(x, y)
-            except ValueError:
-                return slow(self, other)
-            if data.__class__ is not ndarray:
-                return slow(self, other)
-            out._op = CONSTANT
-            self, other = other, self
-            {record}
+        {exchanged}
     return slow(self, other)
 """
+EXCHANGED = CONSTANTS.replace("{record}", "self, other = other, self\n    {record}")
+
+# What a placeholder on a line of its own stands for, from the outside in.
+PARTS = {"tensors": TENSORS, "constants": CONSTANTS, "exchanged": EXCHANGED, "record": RECORD}
 
 POWER = """
 def __pow__(self, other):
@@ -201,7 +181,8 @@ def __matmul__(self, other):
 
 def _compile(template: str, title: str, names: dict[str, Any], **text: str) -> dict[str, Any]:
     """Compile a template with its own globals; tracebacks and coverage find its text in linecache."""
-    template = re.sub(r"^( *)\{record\}$", lambda m: textwrap.indent(RECORD, m[1]), template, flags=re.MULTILINE)
+    for part, lines in PARTS.items():
+        template = re.sub(rf"^( *)\{{{part}\}}$", _indented(lines), template, flags=re.MULTILINE)
     source = template.format(**text)
     file = f"{ENGINE}/operators.py: {title}"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
@@ -219,6 +200,10 @@ def _compile(template: str, title: str, names: dict[str, Any], **text: str) -> d
     }
     exec(compile(source, file, "exec"), scope)
     return scope
+
+
+def _indented(lines: str) -> Callable[[re.Match[str]], str]:
+    return lambda found: textwrap.indent(lines, found[1])
 
 
 # The four operators with every quick path: name, function, ufunc, how floats do it.
@@ -258,7 +243,7 @@ def _of_constant(name: str, ours: Callable[..., Any], ufunc: Any, floats: str) -
     """Compile the method of a Constant on the left of a Tensor."""
     form = forms.CONSTANT_LEFT[name.removeprefix("true")]
     names = {"CONSTANT": form, "quotient": forms.quotient, "slow": ours, "ufunc": ufunc}
-    made = _compile(CONSTANT, f"Constant.__{name}__", names, name=name, floats=floats.format("x", "y"))
+    made = _compile(OF_CONSTANT, f"Constant.__{name}__", names, name=name, floats=floats.format("x", "y"))
     method: Callable[..., Any] = made[f"__{name}__"]
     return method
 

@@ -236,7 +236,7 @@ def _names(entries: list[Entry], params: Mapping[str, Any] | None, sites: Sites)
 
 
 def _by_hand(e: Entry, given: Mapping[int, str]) -> str | None:
-    return None if e.tensor is None else given.get(id(e.tensor)) or e.wish
+    return None if e.held is None else given.get(id(e.held)) or e.wish
 
 
 def _copied(x: Any) -> Any:

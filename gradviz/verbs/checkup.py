@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from gradviz.errors import MissingExtraError
 from gradviz.escape import clean
 from gradviz.verbs import Verb
 from gradviz.verbs.output import console, write_json
@@ -90,7 +91,7 @@ def _extras() -> Iterator[Finding]:
     for name, extra in _requirements():
         if extra is None or extra in DEVELOPERS or name == "gradviz":
             continue
-        found = _package(name, f'pip install "gradviz[{extra}]"')
+        found = _package(name, MissingExtraError.of(name, extra).hint)
         yield Finding(f"{extra}: {name}", found.ok, found.said, needed=False, get=found.get)
 
 

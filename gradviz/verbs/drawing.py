@@ -75,13 +75,16 @@ def _drawable(found: Any) -> Any:
 
 
 def _names(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the script's unnamed tensors by the variables that hold them."""
+    """Return the script's arrays and unnamed tensors by the variables that hold them."""
+    import numpy as np
+
     from gradviz.engine.tensor import Tensor
 
     return {
         name: value
         for name, value in variables.items()
-        if isinstance(value, Tensor) and value.name is None and not name.startswith("_")
+        if not name.startswith("_")
+        and (isinstance(value, np.ndarray) or (isinstance(value, Tensor) and value.name is None))
     }
 
 
