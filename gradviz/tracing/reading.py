@@ -17,6 +17,7 @@ from gradviz.graphs import Frame, Graph
 from gradviz.tracing.columns import norm
 from gradviz.tracing.frames import frame_of
 from gradviz.tracing.opening import StructureRows, read_info, read_order, read_records, read_segments
+from gradviz.tracing.outputs import Outputs
 
 __all__ = ["History", "Run", "open_run"]
 
@@ -47,7 +48,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     return Run(folder, info, segments, read_order(folder, segments, notes), notes)
 
 
-class Run:
+class Run(Outputs):
     """The iterations of one run, in the order in which they happened; see `open_run`.
 
     ``len(run)`` counts them, ``run["w"]`` is the history of one parameter, ``run[10:20]`` a part of
@@ -177,17 +178,6 @@ class Run:
     def to_rows(self) -> list[dict[str, Any]]:
         """Return one dict per iteration: step, time, loss, every value and gradient (None: there was none)."""
         return list(self)
-
-    def export(self, path: str | os.PathLike[str]) -> Path:
-        """Write the run as a table, one column per number: ``step, time, loss, w, w.grad, "W[0,1]", ...``.
-
-        The suffix decides the format; there is ``.csv``. Floats are written so that they read back exactly.
-        """
-        from gradviz.tracing.table import write_csv
-
-        if Path(path).suffix.lower() != ".csv":
-            raise GradvizValueError(f"cannot export to {str(path)[-80:]!r}", hint="choose a name that ends in .csv")
-        return write_csv(self, Path(path))
 
     def summary(self) -> str:
         """Return what is in the run, as a few lines of text."""
