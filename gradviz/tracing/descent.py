@@ -8,12 +8,14 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gradviz.errors import GradvizTypeError, GradvizValueError
 from gradviz.tracing.columns import norm, scalar_loss
+from gradviz.tracing.progress import Progress
 from gradviz.tracing.reading import Run, open_run
 from gradviz.tracing.recorder import Params, Trace, named, trace
 
@@ -80,14 +82,14 @@ def descend(
     tensors = _tensors(f, params)
     by_name = isinstance(params, Mapping)
     losses: list[float] = []
-    with _opened(trace, tensors) as recorder, _shown(progress, steps) as show:
+    with _opened(trace, tensors) as recorder, _shown(progress, steps) as shown:
         for step in range(steps):
             loss = f(**tensors) if by_name else f(*tensors.values())
             losses.append(_differentiated(loss, tensors))
             if recorder is not None:
                 recorder.step(loss)
-            if progress:
-                show(step, losses[-1], gradient_norm(tensors))
+            if shown is not None:
+                shown.update(step, losses[-1], partial(gradient_norm, tensors))
             _update(tensors, rate(step))
             if callback is not None and callback(step, losses[-1], tensors) is True:
                 break
@@ -172,33 +174,9 @@ def _opened(target: Any, tensors: Mapping[str, Any]) -> AbstractContextManager[T
     return trace(target, params=tensors)
 
 
-class _shown:  # noqa: N801
-    """A progress line with loss and gradient norm, on the terminal's error stream."""
-
-    def __init__(self, wanted: bool, steps: int) -> None:
-        self._wanted = wanted
-        self._steps = steps
-
-    def __enter__(self) -> Callable[[int, float, float], None]:
-        if not self._wanted:
-            return lambda step, loss, gradient: None
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        numbers = TextColumn("loss {task.fields[loss]}  gradient {task.fields[gradient]}")
-        columns = (MofNCompleteColumn(), BarColumn(), numbers, TimeRemainingColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True))
-        task = self._progress.add_task("", total=self._steps, loss="", gradient="")
-        self._progress.start()
-
-        def show(step: int, loss: float, gradient: float) -> None:
-            self._progress.update(task, completed=step + 1, loss=f"{loss:.6g}", gradient=f"{gradient:.3g}")
-
-        return show
-
-    def __exit__(self, *error: object) -> None:
-        if self._wanted:
-            self._progress.stop()
+def _shown(wanted: bool, steps: int) -> AbstractContextManager[Progress | None]:
+    """Return the progress line, if one is wanted."""
+    return Progress(steps) if wanted else nullcontext()
 
 
 def _copied(value: Any) -> float | np.ndarray:
