@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .leaves import Exposed, Leaf, value_of
+from .leaves import Exposed, Leaf, identical, value_of
 from .sites import OFFSET_MASK
 from .tensor import Tensor
 
@@ -59,6 +59,11 @@ def numbers(t: Tensor) -> tuple[Any, Any]:
 
 def leaves(root: Tensor) -> list[Tensor]:
     """Return the parameters in the graph of ``root``, in an order that depends on the structure only."""
+    return [t for t in walked(root) if t._op.__class__ is Leaf and t.requires_grad]
+
+
+def walked(root: Tensor) -> list[Tensor]:
+    """Return ``root`` and every tensor it was made of, in an order that depends on the structure only."""
     found = [root]
     seen = {id(root)}
     for node in found:
@@ -66,4 +71,23 @@ def leaves(root: Tensor) -> list[Tensor]:
             if isinstance(x, Tensor) and id(x) not in seen:
                 seen.add(id(x))
                 found.append(x)
-    return [t for t in found if t._op.__class__ is Leaf and t.requires_grad]
+    return found
+
+
+def value_before(x: Tensor, consumer: Tensor | None) -> tuple[Any, Any] | None:
+    """Return the value and gradient a leaf had when ``consumer`` used it, if it got another value since."""
+    if x._op.__class__ is not Leaf or consumer is None:
+        return None
+    if x._op.assigned and x._key > consumer._key and x._extra is not None:
+        return x._extra.was
+    if x._data.__class__ is Exposed and not identical(x._data.array, x._data.before):
+        return x._data.before, x._grad
+    return None
+
+
+def value_used(leaf: Tensor, consumer: Tensor | None) -> Any:
+    """Return the value of a leaf when ``consumer`` used it, as an array that nobody will write to."""
+    value = leaf._data
+    if leaf._op.assigned and consumer is not None and leaf._key > consumer._key and leaf._extra is not None:
+        value = leaf._extra.was[0] if leaf._extra.was is not None else value
+    return value.before if value.__class__ is Exposed else value

@@ -6,6 +6,7 @@ copied: a later step of the optimizer cannot change a frame.
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from gradviz.engine.cotangents import cotangent
-from gradviz.engine.leaves import CONST, Exposed, Leaf, identical, value_of
+from gradviz.engine.inputs import Reader, input_reader
+from gradviz.engine.leaves import CONST, Leaf, value_of
 from gradviz.engine.recognition import Structures
 from gradviz.engine.recording import apply
 from gradviz.engine.registry import OPS
 from gradviz.engine.sites import assigned_name, place
-from gradviz.engine.structure import leaves, numbers, written_operands
+from gradviz.engine.structure import leaves, numbers, value_before, written_operands
 from gradviz.engine.tensor import Tensor, constant_of, site
 from gradviz.errors import GradvizTypeError, GraphError
 from gradviz.graphs import Frame, Graph, Node, Number, Source
@@ -157,7 +159,7 @@ def _entry(x: Any, consumer: Entry | None, position: int, known: dict[Any, Entry
     if not isinstance(x, Tensor):
         made = Entry(None, x, None, _below(consumer, position))
         return known.setdefault(id(made), made)
-    was = _value_before(x, consumer)
+    was = value_before(x, consumer.tensor if consumer else None)
     key = id(x) if was is None else (id(x), "before")
     if key not in known:
         value, grad = was or (value_of(x), x._grad)
@@ -169,17 +171,6 @@ def _entry(x: Any, consumer: Entry | None, position: int, known: dict[Any, Entry
 def _below(consumer: Entry | None, position: int) -> tuple[int, int]:
     """Return a place in the order right before the consumer."""
     return (0, 0) if consumer is None else (consumer.key[0], position - 1000)
-
-
-def _value_before(x: Tensor, consumer: Entry | None) -> tuple[Any, Any] | None:
-    """Return the value and gradient a leaf had when ``consumer`` used it, if it was assigned since."""
-    if consumer is None or x._op.__class__ is not Leaf:
-        return None
-    if x._data.__class__ is Exposed and not identical(x._data.array, x._data.before):
-        return x._data.before, x._grad
-    if x._op.assigned and x._key > consumer.key[0] and x._extra is not None:
-        return x._extra.was
-    return None
 
 
 def _graph(entries: list[Entry], root: Tensor, params: Mapping[str, Any] | None) -> Graph:
@@ -301,13 +292,8 @@ class RuleNumbers:
 # -- running a recorded graph again ------------------------------------------------------------
 
 _OPERATORS: dict[str, Callable[..., Any]] = {
-    "add": lambda x, y: x + y,
-    "sub": lambda x, y: x - y,
-    "mul": lambda x, y: x * y,
-    "div": lambda x, y: x / y,
-    "pow": lambda x, y: x**y,
-    "neg": lambda x: -x,
-    "matmul": lambda x, y: x @ y,
+    **{name: getattr(operator, name) for name in ("add", "sub", "mul", "pow", "neg", "matmul")},
+    "div": operator.truediv,
 }
 
 
@@ -377,6 +363,19 @@ def parameters(root: Tensor) -> dict[str, Tensor]:
     return {names[id(t)]: t for t in leaves(root)}
 
 
+def leaf_reader(root: Tensor, made: Graph) -> tuple[list[int], Reader]:
+    """Return the ids of the leaves in ``made``, the graph of ``root``, that are no parameters, and who reads them.
+
+    Called with any root of this structure, the second lists their values as `input_reader` says: never changed later.
+    """
+    entries = _collect(_tensor(root))
+    if len(entries) != len(made.nodes):
+        raise GraphError("the graph is not that of this Tensor")
+    uses = {id(x): (e.tensor, at) for e in reversed(entries) for at, x in enumerate(e.inputs)}
+    ids = [node.id for node in made.nodes if node.kind in {"input", "const"}]
+    return ids, input_reader(root, [uses.get(id(entries[i]), (None, 0)) for i in ids])
+
+
 def edge_numbers(recorded: Graph, values: Sequence[Any], grads: Sequence[Any]) -> RuleNumbers:
     """Return the numbers of the edges of a graph that was computed again."""
     ops = [OPS.get(node.op) for node in recorded.nodes]
@@ -390,6 +389,7 @@ __all__ = [
     "edge_numbers",
     "frame",
     "graph",
+    "leaf_reader",
     "leaves",
     "numbers",
     "parameter",
