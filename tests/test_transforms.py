@@ -55,6 +55,16 @@ def test_collapse_closes_scopes_at_the_depth_asked_for():
     assert collapse(network(), 2) == network()
 
 
+def test_one_scope_is_opened_while_the_others_stay_closed():
+    closed, opened = collapse(network(), 0), collapse(network(), 0, opened={("encoder",)})
+    assert "encoder" in names(closed)
+    assert "encoder" not in names(opened)
+    assert opened.graph["layer1"].scope == ("encoder",)
+    assert collapse(network(), 0, opened={("encoder",), ("encoder", "layer1")}).graph.fingerprint() == (
+        collapse(network(), 1, opened=[("encoder", "layer1")]).graph.fingerprint()
+    )
+
+
 def test_a_closed_scope_shows_its_only_result():
     small = collapse(network(), 1)
     assert np.array_equal(small.value("layer1"), network().value("h"))

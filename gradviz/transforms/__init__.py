@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 
 from gradviz.graphs import Frame, Graph, Node
 from gradviz.graphs.walks import consumers_of_all
@@ -60,11 +60,12 @@ def _single(node: Node) -> Group:
     return Group("single", [node.id], node.name)
 
 
-def collapse(frame: Frame, depth: int) -> Frame:
+def collapse(frame: Frame, depth: int, opened: Collection[tuple[str, ...]] = ()) -> Frame:
     """Return the frame with every scope deeper than ``depth`` closed into one node named after it.
 
-    ``collapse(frame, 0)`` closes the outermost scopes. Where a value leaves a scope and comes
-    back, the scope becomes as many nodes as it takes for nothing to run in a circle.
+    ``collapse(frame, 0)`` closes the outermost scopes, but for those in ``opened`` (such as
+    ``("net", "layer1")``), in which the scopes one deeper are closed. Where a value leaves a
+    scope and comes back, the scope becomes as many nodes as it takes for nothing to run in a circle.
 
     >>> x = Node(0, "x", "input", "input")
     >>> y, z = Node(1, "y", "sin", "op", (0,), scope=("net",)), Node(2, "z", "cos", "op", (1,), scope=("net",))
@@ -72,30 +73,33 @@ def collapse(frame: Frame, depth: int) -> Frame:
     >>> [(node.name, node.op) for node in small.graph]
     [('x', 'input'), ('net', 'scope')]
     """
-    nodes = frame.graph.nodes
-    keys: list[Hashable] = [node.scope[: depth + 1] if len(node.scope) > depth else node.id for node in nodes]
-    groups = _scopes(frame.graph, keys, depth)
+    closed = [_closed(node.scope, depth, opened) for node in frame.graph.nodes]
+    keys: list[Hashable] = [scope or id for id, scope in enumerate(closed)]
+    groups = _scopes(frame.graph, keys, closed)
     if all(group.kind == "single" for group in groups):
         return frame
     tangled = _tangled(frame.graph, groups)
     if tangled:
         crossings = _crossings(frame.graph, keys, tangled)
         keys = [(key, crossings[id]) if key in tangled else key for id, key in enumerate(keys)]
-        groups = _scopes(frame.graph, keys, depth)
+        groups = _scopes(frame.graph, keys, closed)
     return lift(frame, groups)
 
 
-def _scopes(graph: Graph, keys: Sequence[Hashable], depth: int) -> list[Group]:
+def _closed(scope: tuple[str, ...], depth: int, opened: Collection[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the outermost closed scope around a node, empty if none is."""
+    outer = (scope[:length] for length in range(depth + 1, len(scope) + 1))
+    return next((part for part in outer if part not in opened), ())
+
+
+def _scopes(graph: Graph, keys: Sequence[Hashable], closed: Sequence[tuple[str, ...]]) -> list[Group]:
     members: defaultdict[Hashable, list[int]] = defaultdict(list)
     for node in graph.nodes:
         members[keys[node.id]].append(node.id)
     found = []
     for ids in members.values():
-        node = graph.nodes[ids[0]]
-        if len(node.scope) > depth:
-            found.append(Group("scope", ids, node.scope[depth], node.scope[:depth]))
-        else:
-            found.append(_single(node))
+        scope = closed[ids[0]]
+        found.append(Group("scope", ids, scope[-1], scope[:-1]) if scope else _single(graph.nodes[ids[0]]))
     return found
 
 
