@@ -15,8 +15,23 @@ A row is one iteration, padded to a multiple of 64 bytes::
   are combined by exclusive or, which runs at the speed of memory, and the CRC-32 is that of the combined
   block and then of the rest.
 
-Parameter ``w`` has the fields ``w`` and ``w.grad`` (``p0``, ``p1``, ... if its name cannot be a field). If
-the fields would not fit in the 10,000 characters that `numpy.load` accepts as a header, the scalars become
+What is recorded of parameter ``w`` are its parts, and the fields are named after them (``p0``, ``p1``, ...
+if its name cannot be a field):
+
+=================================== ================================================================
+``w``, ``w.grad``                   its value and its gradient
+``w.norm``, ``w.grad.norm``         f8: the Euclidean norm of an array (`columns.norm`)
+``w.digest``, ``w.grad.digest``     u4: the `digest` of an array, so that replay can prove itself
+``w.stats``, ``w.grad.stats``       f8 (7,): min, max, mean of the finite elements (NaN if there are none), norm
+                                    of all, and how many are zero, NaN, infinite
+``w.exponents``,                    u4 (256,): bin i counts the elements with 2**(i-128) <= abs(x) < 2**(i-127),
+``w.grad.exponents``                the first also smaller ones, the last larger ones; zeros, NaN and Inf are in none
+``x.input``                         the value of a node ``x`` of the graph that is no parameter, where it changes
+                                    from step to step
+``w.velocity.state``                one number or array of the optimizer's state, in ``ckpt.npy`` only
+=================================== ================================================================
+
+If the fields would not fit in the 10,000 characters that `numpy.load` accepts as a header, the scalars become
 one field ``scalars`` and the arrays one field per dtype; ``graphs.jsonl`` lists the columns in order.
 """
 
@@ -41,10 +56,14 @@ __all__ = [
     "BLOCK",
     "COUNT_AT",
     "COUNT_END",
+    "EXPONENT_BINS",
     "HEADER_LIMIT",
     "INDEX",
     "INDEX_DESCR",
     "INDEX_DTYPE",
+    "PARTS",
+    "STATS",
+    "SUFFIXES",
     "Column",
     "Layout",
     "digest",
@@ -60,8 +79,23 @@ ROW_LIMIT = 2**31 - 64  # bytes: NumPy's own limit for a record
 COLUMN_LIMIT = 1_000_000
 FIELD_LENGTH = 64
 FLOAT = np.dtype(float).str
-PARTS = ("value", "grad", "norm", "grad_norm")
-SUFFIXES = {"value": "", "grad": ".grad", "norm": ".norm", "grad_norm": ".grad.norm"}
+SUFFIXES = {
+    "value": "",
+    "grad": ".grad",
+    "norm": ".norm",
+    "grad_norm": ".grad.norm",
+    "digest": ".digest",
+    "grad_digest": ".grad.digest",
+    "stats": ".stats",
+    "grad_stats": ".grad.stats",
+    "exponents": ".exponents",
+    "grad_exponents": ".grad.exponents",
+    "input": ".input",
+    "state": ".state",
+}
+PARTS = tuple(SUFFIXES)
+STATS = ("min", "max", "mean", "norm", "zeros", "nans", "infs")
+EXPONENT_BINS = 256
 HEAD_FIELDS = ("step", "time", "flags", "checksum", "loss", "digests", "scalars")
 DTYPES = re.compile(r"[<>|][biufc](1|2|4|8|16|32)")
 INDEX = struct.Struct("=q I I I 12x")
@@ -77,7 +111,7 @@ INDEX_DESCR = repr(np.lib.format.dtype_to_descr(INDEX_DTYPE))
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One recorded number or array of a parameter: its value, its gradient, or the norm of one of them."""
+    """One recorded number or array: the value of a parameter, its gradient, or what was measured of one of them."""
 
     name: str
     part: str  # one of PARTS
@@ -91,8 +125,8 @@ class Column:
 
     @property
     def is_grad(self) -> bool:
-        """Whether it can be missing: a gradient, or the norm of one."""
-        return self.part in {"grad", "grad_norm"}
+        """Whether it can be missing: a gradient, or what was measured of one."""
+        return self.part.startswith("grad")
 
     @property
     def nbytes(self) -> int:
@@ -297,7 +331,7 @@ def _parsed_descr(header: bytes) -> list[tuple[str, str, tuple[int, ...]]]:
 
 def _column_of(field: str, dtype: str, shape: tuple[int, ...]) -> Column:
     """Tell parameter and part from the name of a field."""
-    for part in ("grad_norm", "norm", "grad"):
+    for part in sorted(PARTS[1:], key=lambda part: -len(SUFFIXES[part])):
         if field.endswith(SUFFIXES[part]) and field != SUFFIXES[part]:
             return Column.checked((field.removesuffix(SUFFIXES[part]), part, dtype, shape))
     return Column.checked((field, "value", dtype, shape))

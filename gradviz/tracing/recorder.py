@@ -159,7 +159,7 @@ class Trace:
             record["fingerprint"] = frame.graph.fingerprint()
             record["graph"] = json.loads(frame.graph.to_json())
             self._write_leaves(number, frame, columns)
-        self._directory.append_graph(record)
+        self._directory.append_line("graphs.jsonl", record)
         rows = rows_for(number, names, columns, self._file(f"seg-{number:04d}.npy", Layout(columns)))
         if self._segments and self._index is None:
             self._index = self._new_index()

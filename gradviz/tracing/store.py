@@ -2,14 +2,21 @@
 
 =================== ====================================================================================
 ``run.json``        versions, threads, the names recorded, the user's ``meta``
-``graphs.jsonl``    one line per structure: its columns, its graph and their fingerprint
-``seg-NNNN.npy``    the rows of structure ``NNNN`` (see `gradviz.tracing.layout`)
-``leaves-NNNN.npy`` the inputs and constants at the first step of that structure, for replay
-``index.npy``       ``(step, segment, row)`` in order, once more than one structure has occurred
+``graphs.jsonl``    one line per segment: its columns, its graph and their fingerprint
+``seg-NNNN.npy``    the rows of segment ``NNNN`` (see `gradviz.tracing.layout`)
+``leaves-NNNN.npy`` the inputs and constants at the first step of that segment, for replay
+``index.npy``       ``(step, segment, row)`` in order, once more than one segment has occurred
+``ckpt.npy``        rows of all parameters, and of the optimizer's state, at every so manieth step; one of another
+                    layout (say, with the state that the optimizer has from its first step on) is ``ckpt-0001.npy``
+``events.jsonl``    what happened beside the numbers, one line each
 ``writer.lock``     locked while somebody writes; holds the process id
 =================== ====================================================================================
 
-The two JSON files carry a CRC-32 of themselves as ``checksum``. A row is stored first and counted after, by
+Two structures never share a segment. A structure whose inputs begin to change goes on in a new segment, whose line
+says ``"continues": M``: its graph and its first leaves are those of segment ``M``. A line ``{"checkpoints": N, ...}``
+lists the columns of the N-th checkpoint file.
+
+The JSON files carry a CRC-32 of themselves as ``checksum``. A row is stored first and counted after, by
 overwriting 16 characters of the ``.npy`` header, so `numpy.load` sees every completed row at every moment,
 also after the process was killed. Nothing is lost by a killed process; a machine that loses power may lose
 what the operating system had not yet written.
@@ -45,7 +52,7 @@ __all__ = ["EXIST", "FilePool", "RowFile", "RunDirectory", "sealed", "trouble", 
 FORMAT = "gradviz-trace"
 VERSION = 1
 EXIST = ("number", "overwrite", "error")
-OWN_FILES = re.compile(r"run\.json|graphs\.jsonl|index\.npy|(seg|leaves)-\d{4,6}\.npy")
+OWN_FILES = re.compile(r"run\.json|(graphs|events)\.jsonl|(index|ckpt)\.npy|(seg|leaves|ckpt)-\d{4,6}\.npy")
 LOCK = "writer.lock"
 FIRST_CHUNK, LARGEST_CHUNK = 1 << 16, 1 << 22  # bytes by which a file of small rows grows
 SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)  # follow no planted link
@@ -165,7 +172,6 @@ class RunDirectory:
         if exist not in EXIST:
             raise GradvizValueError(f"exist={exist!r}", hint=f"choose one of {', '.join(EXIST)}")
         self.path = Path(path)
-        self._graphs = self.path / "graphs.jsonl"
         with trouble(f"cannot make the run directory {self.path}", self.path):
             self._lock = _claimed(self.path, exist)
 
@@ -175,17 +181,15 @@ class RunDirectory:
         with trouble("cannot write run.json", self.path):
             write_atomically(self.path / "run.json", text + "\n")
 
-    def append_graph(self, record: Mapping[str, Any]) -> None:
-        """Append one line to ``graphs.jsonl``, or none."""
+    def append_line(self, name: str, record: Mapping[str, Any]) -> None:
+        """Append one sealed line to ``graphs.jsonl`` or ``events.jsonl``, or none."""
         line = json.dumps(sealed(record)) + "\n"
-        with (
-            trouble("cannot write graphs.jsonl", self.path),
-            _opened(self._graphs, os.O_RDWR | os.O_CREAT) as file,
-        ):
+        path = self.path / name
+        with trouble(f"cannot write {name}", path), _opened(path, os.O_RDWR | os.O_CREAT) as file:
             end = file.seek(0, os.SEEK_END)
             try:
                 _write_all(file.fileno(), [line.encode()], end)
-            except OSError:
+            except BaseException:
                 file.truncate(end)
                 raise
 

@@ -1,0 +1,60 @@
+"""What happens beside the numbers, one line each in ``events.jsonl``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from gradviz.errors import GradvizTypeError, GradvizValueError
+from gradviz.tracing.information import plain_meta
+from gradviz.tracing.store import RunDirectory
+
+__all__ = ["EVENTS", "OWN_KINDS", "Events", "checked_kind", "plain_event"]
+
+EVENTS = "events.jsonl"
+HEAD = ("step", "time", "kind", "text")
+OWN_KINDS = ("structure", "level", "optimizer", "update", "inputs", "end")
+KIND_LENGTH = 64
+
+
+class Events:
+    """Writes the events of one run.
+
+    Every line holds the ``step`` it belongs to (None before the first), the ``time`` in seconds since 1970, the
+    ``kind``, a sentence for people as ``text``, then whatever belongs to that kind, and a checksum.
+    """
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._directory = directory
+
+    def write(self, step: int | None, kind: str, text: str, data: Mapping[str, Any]) -> None:
+        """Append one event, or nothing."""
+        head = {"step": step, "time": time.time(), "kind": kind, "text": text}
+        self._directory.append_line(EVENTS, {**head, **plain_event(data)})
+
+
+def plain_event(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what belongs to an event as JSON can hold it; raises GradvizValueError if a name is taken.
+
+    >>> plain_event({"lr": 0.5, "worst": float("inf")})
+    {'lr': 0.5, 'worst': 'inf'}
+    """
+    taken = [name for name in data if name in (*HEAD, "checksum")]
+    if taken:
+        raise GradvizValueError(f"an event cannot have a {taken[0]!r} of its own", hint="give it another name")
+    plain: dict[str, Any] = plain_meta(data, "event")
+    return plain
+
+
+def checked_kind(kind: Any, text: Any) -> None:
+    """Refuse what cannot be a user's event."""
+    for name, value in (("kind", kind), ("text", text)):
+        if not isinstance(value, str):
+            raise GradvizTypeError(f"the {name} of an event is a {type(value).__name__}", hint="give a text")
+    if not 0 < len(kind) <= KIND_LENGTH:
+        raise GradvizValueError(f"an event of kind {kind[:80]!r}", hint=f"a kind has 1 to {KIND_LENGTH} characters")
+    if kind in OWN_KINDS:
+        raise GradvizValueError(
+            f"events of kind {kind!r} are written by the trace itself", hint='choose another kind, such as "note"'
+        )
