@@ -160,10 +160,9 @@ class Trace:
             record["graph"] = json.loads(frame.graph.to_json())
             self._write_leaves(number, frame, columns)
         self._directory.append_line("graphs.jsonl", record)
-        rows = rows_for(number, names, columns, self._file(f"seg-{number:04d}.npy", Layout(columns)))
         if self._segments and self._index is None:
-            self._index = self._new_index()
-        return rows
+            self._index = self._new_index()  # complete before it is needed: a kill between the two leaves one segment
+        return rows_for(number, names, columns, self._file(f"seg-{number:04d}.npy", Layout(columns)))
 
     def _files(self) -> list[RowFile]:
         files = [rows.file for rows in self._segments.values()]

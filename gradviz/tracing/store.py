@@ -25,6 +25,7 @@ what the operating system had not yet written.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import mmap
 import os
@@ -53,6 +54,10 @@ FORMAT = "gradviz-trace"
 VERSION = 1
 EXIST = ("number", "overwrite", "error")
 OWN_FILES = re.compile(r"run\.json|(graphs|events)\.jsonl|(index|ckpt)\.npy|(seg|leaves|ckpt)-\d{4,6}\.npy")
+DRAFTS = re.compile(
+    rf"\.(run\.json\.\w{{8}}|{OWN_FILES.pattern})"
+)  # what a process killed while creating a file leaves
+INFO = "run.json"
 LOCK = "writer.lock"
 FIRST_CHUNK, LARGEST_CHUNK = 1 << 16, 1 << 22  # bytes by which a file of small rows grows
 SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)  # follow no planted link
@@ -179,7 +184,7 @@ class RunDirectory:
         """Write ``run.json``."""
         text = json.dumps(sealed({"format": FORMAT, "version": VERSION, **info}), indent=1)
         with trouble("cannot write run.json", self.path):
-            write_atomically(self.path / "run.json", text + "\n")
+            write_atomically(self.path / INFO, text + "\n")
 
     def append_line(self, name: str, record: Mapping[str, Any]) -> None:
         """Append one sealed line to ``graphs.jsonl`` or ``events.jsonl``, or none."""
@@ -243,7 +248,9 @@ def _claimed(path: Path, exist: str) -> FileIO:
         return _locked(path)
     if path.is_symlink() or not path.is_dir():
         raise TraceError(f"{path} is not a directory", hint="a run is written to a directory of its own")
-    names = {entry.name for entry in path.iterdir()} - {LOCK}
+    found = {entry.name for entry in path.iterdir()} - {LOCK}
+    drafts = set(filter(DRAFTS.fullmatch, found))
+    names = found - drafts
     if names and not _is_run(path):
         shown = ", ".join(sorted(names)[:3])
         raise TraceError(f"{path} holds files that are no run ({shown})", hint="choose a new or empty directory")
@@ -252,7 +259,9 @@ def _claimed(path: Path, exist: str) -> FileIO:
     lock = _locked(path)
     if names and exist == "number":
         return _moved_aside(path, lock)
-    for name in filter(OWN_FILES.fullmatch, names):
+    for name in sorted(
+        drafts.union(filter(OWN_FILES.fullmatch, names)), key=INFO.__eq__
+    ):  # what names it a run is last
         (path / name).unlink()
     return lock
 
@@ -269,7 +278,7 @@ def _moved_aside(path: Path, lock: FileIO) -> FileIO:
 
 def _is_run(path: Path) -> bool:
     """Tell whether the directory was written by this program."""
-    info = path / "run.json"
+    info = path / INFO
     if not info.exists() or not stat.S_ISREG(info.lstat().st_mode):
         return False
     with info.open("rb") as file:
@@ -298,15 +307,19 @@ def _opened(path: Path, flags: int) -> FileIO:
 
 
 def _new_file(path: Path, content: bytes) -> FileIO:
-    """Create a file with this content, or none at all."""
-    file = _opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    """Create a file that has this content from its first moment on: a killed process leaves all of it or none."""
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    draft = path.with_name(f".{path.name}")
+    file = _opened(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
-        _write_all(file.fileno(), [content], 0)
-    except BaseException:
         with file:
-            path.unlink()
+            _write_all(file.fileno(), [content], 0)
+        draft.rename(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
         raise
-    return file
+    return _opened(path, os.O_RDWR)
 
 
 def _lock(descriptor: int) -> None:
