@@ -1,84 +1,19 @@
-"""A run as text: the table of its numbers, and the few lines that sum it up."""
+"""A run as text: the few lines that sum it up."""
 
 from __future__ import annotations
 
-import csv
-import io
-from itertools import product
-from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz.errors import GradvizValueError
 from gradviz.escape import clean
-from gradviz.files import write_atomically
-from gradviz.tracing.store import trouble
 
 if TYPE_CHECKING:
     from gradviz.tracing.reading import Run
 
-__all__ = ["summary", "write_csv"]
+__all__ = ["summary"]
 
-CELL_LIMIT = 20_000_000  # numbers in a CSV file
 SHOWN_LINES = 20
-
-
-def write_csv(run: Run, path: Path) -> Path:
-    """Write the run as CSV, one column per number."""
-    headings = _headings(run)
-    width = sum(prod(shape) for shape in headings.values())
-    if width * len(run) > CELL_LIMIT:
-        raise GradvizValueError(
-            f"{len(run)} steps of {width} numbers: a CSV file takes {CELL_LIMIT}",
-            hint="export a part of the run, run[:100], or read the .npy files with NumPy",
-        )
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    labels = [label for key, shape in headings.items() for label in _labels(key, shape)]
-    table.writerow(["step", "time", "loss", *labels])
-    for row in run:
-        numbers = [cell for key, shape in headings.items() for cell in _cells(row.get(key), shape)]
-        table.writerow([row["step"], row["time"], row["loss"], *numbers])
-    with trouble(f"cannot write {path.name}", path):
-        return write_atomically(path, text.getvalue())
-
-
-def _headings(run: Run) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every recorded key, those of one parameter together."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for part in run.structures:
-        for key, column in part.labels:
-            if shapes.setdefault(key, column.shape) != column.shape:
-                raise GradvizValueError(
-                    f"the shape of {key!r} changes during the run: {shapes[key]}, {column.shape}",
-                    hint="export a part of the run, run[:100]",
-                )
-    return shapes
-
-
-def _labels(key: str, shape: tuple[int, ...]) -> list[str]:
-    """Return a label per element.
-
-    >>> _labels("W.grad", (1, 2))
-    ['W[0,0].grad', 'W[0,1].grad']
-    """
-    if not shape:
-        return [key]
-    for suffix in (".grad.norm", ".norm", ".grad", ""):
-        if key.endswith(suffix):
-            break
-    name = key.removesuffix(suffix)
-    places = product(*map(range, shape))
-    return [f"{name}[{','.join(map(str, place))}]{suffix}" for place in places]
-
-
-def _cells(number: Any, shape: tuple[int, ...]) -> list[Any]:
-    """Return the cells of one number or array; what was not there is empty."""
-    if number is None:
-        return [""] * prod(shape)
-    return number.ravel().tolist() if isinstance(number, np.ndarray) else [number]
 
 
 def summary(run: Run, damage: list[str]) -> str:
