@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from gradviz.errors import GradvizTypeError, GradvizValueError
 from gradviz.graphs import Graph
 from gradviz.tracing.layout import FLOAT, Column
+from gradviz.tracing.statistics import norm
 
 __all__ = ["Numbers", "columns_of", "leaf_columns", "norm", "normal", "scalar_loss"]
 
@@ -66,24 +66,6 @@ def normal(name: str, number: Any, *, norms: bool = False) -> float | np.ndarray
     is_exact = type(number) is int and abs(number) <= EXACT_INT
     is_float = is_exact or array.dtype.str == FLOAT or (norms and array.dtype.kind in "biuf")
     return float(array) if array.shape == () and is_float else array
-
-
-def norm(array: np.ndarray) -> float:
-    """Return the Euclidean norm, in float64, without overflow on the way.
-
-    >>> norm(np.array([3e200, 0.0]))
-    3e+200
-    """
-    flat = np.abs(array.reshape(-1)).astype(float, copy=False)
-    with np.errstate(over="ignore", under="ignore"):
-        square = float(np.dot(flat, flat))
-    if 1e-290 < square < math.inf or math.isnan(square):
-        return math.sqrt(square)
-    largest = float(flat.max(initial=0.0))
-    if largest == 0.0 or math.isinf(largest):
-        return largest
-    scaled = flat / largest
-    return largest * math.sqrt(float(np.dot(scaled, scaled)))
 
 
 def scalar_loss(loss: Any) -> float:

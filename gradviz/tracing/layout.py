@@ -20,7 +20,7 @@ if its name cannot be a field):
 
 =================================== ================================================================
 ``w``, ``w.grad``                   its value and its gradient
-``w.norm``, ``w.grad.norm``         f8: the Euclidean norm of an array (`columns.norm`)
+``w.norm``, ``w.grad.norm``         f8: the Euclidean norm of an array (`statistics.norm`)
 ``w.digest``, ``w.grad.digest``     u4: the `digest` of an array, so that replay can prove itself
 ``w.stats``, ``w.grad.stats``       f8 (7,): min, max, mean of the finite elements (NaN if there are none), norm
                                     of all, and how many are zero, NaN, infinite
