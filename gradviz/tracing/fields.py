@@ -171,8 +171,8 @@ def unique(
 ) -> list[str]:
     """Return the labels as every format can hold them, later ones numbered where one occurs again.
 
-    Lone surrogates, NUL and carriage returns are written out, and a label without a character is ``unnamed``. Labels that
-    ``fold`` makes equal count as one.
+    Lone surrogates, NUL and carriage returns are written out, and a label without a character is ``unnamed``.
+    Labels that ``fold`` makes equal count as one.
 
     >>> unique(["w", "W", "w", "loss"], taken=["loss"], fold=str.casefold)
     ['w', 'W_2', 'w_3', 'loss_2']
