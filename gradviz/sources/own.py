@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gradviz.engine.cotangents import cotangent
+from gradviz.engine.edges import RuleNumbers
 from gradviz.engine.inputs import Reader, input_reader
 from gradviz.engine.leaves import CONST, Leaf, value_of
 from gradviz.engine.recognition import Structures
@@ -120,7 +120,7 @@ def frame(x: Tensor, params: Mapping[str, Any] | None = None) -> Frame:
     grads = tuple([_copied(e.grad) for e in entries])
     ops = tuple([e.op for e in entries])
     attrs = tuple([e.attrs for e in entries])
-    return Frame(made, values, grads, edges=RuleNumbers(made, values, grads, ops, attrs))
+    return Frame(made, values, grads, edges=RuleNumbers(made.nodes, values, grads, ops, attrs))
 
 
 def position(x: Tensor, t: Any) -> int | None:
@@ -234,61 +234,6 @@ def _copied(x: Any) -> Any:
     return value_of(x) if isinstance(x, Tensor) else x
 
 
-# -- numbers of edges --------------------------------------------------------------------------
-
-
-class RuleNumbers:
-    """Edge numbers worked out, when asked for, by the ops' own rules from a frame's copied numbers."""
-
-    __slots__ = ("_attrs", "_grads", "_graph", "_ops", "_values")
-
-    def __init__(
-        self,
-        made: Graph,
-        values: Sequence[Any],
-        grads: Sequence[Any],
-        ops: Sequence[Any],
-        attrs: Sequence[Mapping[str, Any]],
-    ) -> None:
-        self._graph = made
-        self._values = values
-        self._grads = grads
-        self._ops = ops
-        self._attrs = attrs
-
-    def grad(self, src: int, dst: int, arg: int) -> Number | None:
-        """Return what this edge contributed to the gradient of ``src``; None if nothing flows."""
-        g = self._grads[dst]
-        return None if g is None or self._grads[src] is None else self.sent(dst, arg, g)
-
-    def local(self, src: int, dst: int, arg: int) -> Number | None:
-        """Return d(dst)/d(src) by this argument, if both are scalars or the op is elementwise; None for a constant."""
-        op = self._ops[dst]
-        y = self._values[dst]
-        if self._graph.nodes[src].kind == "const":
-            return None
-        if np.shape(y) == () and np.shape(self._values[src]) == ():
-            return self.sent(dst, arg, 1.0)
-        if not op.elementwise or op.vjp(arg) is None:
-            return None
-        with np.errstate(all="ignore"):  # what it warns of was seen when it was recorded
-            slope = op.vjp(arg)(np.ones(np.shape(y)), y, *self._inputs(dst), **self._attrs[dst])
-        return np.broadcast_to(slope, np.shape(y))
-
-    def sent(self, dst: int, arg: int, g: Any) -> Number | None:
-        """Return what ``dst`` sends to this argument when its own gradient is ``g``."""
-        op, attrs = self._ops[dst], self._attrs[dst]
-        with np.errstate(all="ignore"):
-            return cotangent(op, arg, g, self._values[dst], self._inputs(dst), dict(attrs))  # type: ignore[no-any-return]
-
-    def having(self, grads: Sequence[Any]) -> RuleNumbers:
-        """Return the numbers of the same graph with other gradients."""
-        return RuleNumbers(self._graph, self._values, grads, self._ops, self._attrs)
-
-    def _inputs(self, dst: int) -> list[Any]:
-        return [self._values[i] for i in self._graph.nodes[dst].inputs]
-
-
 # -- running a recorded graph again ------------------------------------------------------------
 
 _OPERATORS: dict[str, Callable[..., Any]] = {
@@ -380,7 +325,7 @@ def edge_numbers(recorded: Graph, values: Sequence[Any], grads: Sequence[Any]) -
     """Return the numbers of the edges of a graph that was computed again."""
     ops = [OPS.get(node.op) for node in recorded.nodes]
     attrs = [{k: _metadata_again(v, node) for k, v in node.attrs.items()} for node in recorded.nodes]
-    return RuleNumbers(recorded, values, grads, ops, attrs)
+    return RuleNumbers(recorded.nodes, values, grads, ops, attrs)
 
 
 __all__ = [
