@@ -10,6 +10,7 @@ import numpy as np
 
 import gradviz
 from gradviz.graphs.plain import same_bits
+from gradviz.tracing.columns import norm
 from gradviz.tracing.recorder import trace
 from tests.params import Param
 
@@ -92,7 +93,7 @@ def norms():
 
     def normed(t):
         for row in loop(t):
-            value, grad = (float(np.linalg.norm(row[key].astype(float))) for key in ("W", "W.grad"))
+            value, grad = (norm(row[key]) for key in ("W", "W.grad"))
             yield {"loss": row["loss"], "W.norm": value, "W.grad.norm": grad}
 
     return params, {"level": "scalars"}, normed

@@ -92,7 +92,11 @@ class Trace:
         info = {**surroundings(), "level": level, "names": None if params is None else list(self._given or ())}
         info["meta"] = plain_meta(meta or {})
         self._directory = RunDirectory(path, exist=exist)
-        self._directory.write_info(info)
+        try:
+            self._directory.write_info(info)
+        except BaseException:
+            self._directory.close()
+            raise
         self.path = self._directory.path
         self._mutex = threading.Lock()
         self._pool = FilePool()
@@ -121,6 +125,8 @@ class Trace:
             if not isinstance(value, float):
                 value = scalar_loss(loss)
             params = self._found(loss, key) if self._given is None else self._given
+            if self._index is not None:
+                self._index.file.reserve()
             rows = self._rows.get(key)
             if rows is None or not rows.write_from(number, value, params, self._look):
                 rows = self._write_first(key, number, loss, params)
@@ -186,7 +192,8 @@ class Trace:
         values = [frame.values[node] for node in leaves]
         layout = Layout(leaves.values())
         file = self._file(f"leaves-{number:04d}.npy", layout)
-        Rows(number, (), tuple(leaves.values()), file).write(0, 0.0, values)
+        with file.or_nothing():
+            Rows(number, (), tuple(leaves.values()), file).write(0, 0.0, values)
         file.close()
 
     def _new_index(self) -> IndexRows:
@@ -195,8 +202,9 @@ class Trace:
         path = self.path / "index.npy"
         rows = IndexRows(RowFile(path, npy_header(INDEX_DESCR), INDEX_DTYPE.itemsize, pool=self._pool))
         written = np.load(first.file.path, mmap_mode="r")["step"]
-        for row, step in enumerate(written.tolist()):
-            rows.write(step, first.number, row)
+        with rows.file.or_nothing():
+            for row, step in enumerate(written.tolist()):
+                rows.write(step, first.number, row)
         return rows
 
     def _first_structure(self, loss: Any) -> int | None:

@@ -32,6 +32,7 @@ import os
 import re
 import stat
 import sys
+import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO
@@ -61,6 +62,7 @@ INFO = "run.json"
 LOCK = "writer.lock"
 FIRST_CHUNK, LARGEST_CHUNK = 1 << 16, 1 << 22  # bytes by which a file of small rows grows
 SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)  # follow no planted link
+LOCK_PAUSES = (0.001, 0.003, 0.01, 0.03)  # seconds between attempts
 PARTS_LIMIT = 512  # buffers in one writev; every system takes 1024
 
 
@@ -100,18 +102,20 @@ class RowFile:
         self._is_large = is_large
         self.store: mmap.mmap | None = None
         self.room = 0
-        with trouble(f"cannot create {path.name}", path):
+        with trouble(f"cannot create {path.name}", path), _all_or_nothing(path):
             self._file = _new_file(path, header)
-            self._open_map()
+            try:
+                self._open_map()
+            except BaseException:
+                self._file.close()
+                raise
 
     def append(self, row: bytes) -> None:
         """Store one small row, then count it."""
+        self.reserve()
         start = self._end
-        end = start + self._itemsize
-        if end > self.room:
-            self.grow(end)
         store: Any = self.store
-        store[start:end] = row
+        store[start : start + self._itemsize] = row
         store[COUNT_AT:COUNT_END] = b"%16d" % (self.count + 1)
         self.count += 1
 
@@ -129,6 +133,12 @@ class RowFile:
     def _end(self) -> int:
         """Where the next row begins."""
         return self.start + self.count * self._itemsize
+
+    def reserve(self) -> None:
+        """Claim the room for one more small row, so that appending it cannot fail for want of it."""
+        end = self._end + self._itemsize
+        if end > self.room:
+            self.grow(end)
 
     def grow(self, end: int) -> None:
         """Claim more room on the disk and map it."""
@@ -163,6 +173,16 @@ class RowFile:
         self.room = 0
         with self._file:
             self._file.truncate(self._end)
+
+    @contextlib.contextmanager
+    def or_nothing(self) -> Iterator[None]:
+        """Remove the file if what is done meanwhile fails."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            self.path.unlink(missing_ok=True)
+            raise
 
     def abandon(self) -> None:
         """Let the file go without touching it (in a forked child)."""
@@ -292,13 +312,18 @@ def _locked(path: Path) -> FileIO:
         _lock(file.fileno())
     except OSError as error:
         with file:
-            owner = re.sub(rb"\D", b"", file.read(20)).decode() or "unknown"
-        raise TraceBusyError(
-            f"process {owner} is writing to {path}", hint="wait for it, or trace to another directory"
-        ) from error
+            raise _busy(path, file) from error
+    if not os.path.samestat(os.fstat(file.fileno()), os.lstat(path / LOCK)):
+        with file:  # somebody has moved the directory aside meanwhile, and begun another
+            raise _busy(path, file)
     file.truncate(0)
     file.write(f"{os.getpid()}\n".encode())
     return file
+
+
+def _busy(path: Path, file: FileIO) -> TraceBusyError:
+    owner = re.sub(rb"\D", b"", file.read(20)).decode() or "unknown"
+    return TraceBusyError(f"process {owner} is writing to {path}", hint="wait for it, or trace to another directory")
 
 
 def _opened(path: Path, flags: int) -> FileIO:
@@ -308,22 +333,36 @@ def _opened(path: Path, flags: int) -> FileIO:
 
 def _new_file(path: Path, content: bytes) -> FileIO:
     """Create a file that has this content from its first moment on: a killed process leaves all of it or none."""
-    if os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     draft = path.with_name(f".{path.name}")
-    file = _opened(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-    try:
-        with file:
-            _write_all(file.fileno(), [content], 0)
-        draft.rename(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    with _all_or_nothing(draft), _opened(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
+        _write_all(file.fileno(), [content], 0)
+    draft.rename(path)
     return _opened(path, os.O_RDWR)
 
 
+@contextlib.contextmanager
+def _all_or_nothing(path: Path) -> Iterator[None]:
+    """Remove the file that is being made if that fails; one that was there before is an error and stays."""
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def _lock(descriptor: int) -> None:
-    """Lock a file for this process, or raise at once."""
+    """Lock a file for this process, or raise; who only asks whether a run is live has it for microseconds."""
+    for pause in LOCK_PAUSES:
+        try:
+            return _lock_at_once(descriptor)
+        except OSError:
+            time.sleep(pause)
+    return _lock_at_once(descriptor)
+
+
+def _lock_at_once(descriptor: int) -> None:
     if sys.platform == "win32":
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
     else:

@@ -1,0 +1,204 @@
+"""Full disks, calls that fail, read-only directories: an error in the caller's own step, and earlier rows whole."""
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gradviz.errors import TraceError
+from gradviz.tracing import store
+from gradviz.tracing.reading import open_run
+from gradviz.tracing.recorder import trace
+from tests.kinds import KINDS, differences, truth
+from tests.processes import run_python
+
+STEPS = 5
+CALLS = ("open", "pwritev", "posix_fallocate")
+
+
+class FailingSystem:
+    """The operating system as the store sees it; the n-th of the calls that can fail does, once."""
+
+    def __init__(self, n):
+        self.left = n
+        self.failed = False
+
+    def __getattr__(self, name):
+        found = getattr(os, name)
+        return self._counted(found) if name in CALLS else found
+
+    def _counted(self, call):
+        def counted(*given):
+            self.fail_perhaps()
+            return call(*given)
+
+        return counted
+
+    def fail_perhaps(self):
+        """Fail if it is time."""
+        self.left -= 1
+        if self.left == -1:
+            self.failed = True
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class HalfWriting(FailingSystem):
+    """The n-th write takes only the first bytes; the disk is full right after them."""
+
+    def __getattr__(self, name):
+        return self._half if name == "pwritev" else getattr(os, name)
+
+    def _half(self, descriptor, parts, start):
+        data = b"".join(parts)
+        self.left -= 1
+        if self.left == -1 and len(data) > 1:
+            return os.pwrite(descriptor, data[: len(data) // 2], start)
+        if self.left == -2:
+            self.failed = True
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os.pwrite(descriptor, data, start)
+
+
+def write_with_faults(kind, path):
+    """Write some steps; return the numbers of those that were recorded, and the errors raised."""
+    params, options, loop = KINDS[kind]()
+    recorded, errors = [], []
+    with trace(path, params=params, exist="overwrite", **options) as t:
+        for number, _ in zip(range(STEPS), loop(Stubborn(t, recorded, errors)), strict=False):
+            assert len(recorded) + len(errors) == number + 1
+    return recorded, errors
+
+
+class Stubborn:
+    """A trace whose user goes on after an error."""
+
+    def __init__(self, opened, recorded, errors):
+        self._trace, self._recorded, self._errors = opened, recorded, errors
+        self._number = 0
+
+    def step(self, loss):
+        """Record a step, or the error."""
+        try:
+            self._trace.step(loss, step=self._number)
+        except TraceError as error:
+            self._errors.append(error)
+            check(self._trace.path, self._recorded, truth(self._kind, self._number + 1))
+        else:
+            self._recorded.append(self._number)
+        self._number += 1
+
+
+def check(path, recorded, expected):
+    """Compare what is on the disk with what was recorded."""
+    files = sorted(path.glob("seg-*.npy"))
+    plain = [step for file in files for step in np.load(file)["step"].tolist()]
+    assert sorted(plain) == recorded
+    run = open_run(path)
+    assert run.steps.tolist() == recorded
+    assert run.damage == []
+    assert not any(differences(expected[row["step"]], row) for row in run)
+
+
+@pytest.mark.parametrize("system", [FailingSystem, HalfWriting])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_call_fails_once(tmp_path, monkeypatch, kind, system):
+    monkeypatch.setattr(Stubborn, "_kind", kind, raising=False)
+    expected = truth(kind, STEPS)
+    for n in range(1000):
+        faulty = system(n)
+        monkeypatch.setattr(store, "os", faulty)
+        path = tmp_path / f"run{n}"
+        try:
+            recorded, errors = write_with_faults(kind, path)
+        except TraceError as error:  # the directory could not be made
+            recorded, errors = None, [error]
+        finally:
+            monkeypatch.setattr(store, "os", os)
+        assert all(error.errno == errno.ENOSPC for error in errors)
+        if recorded is None:
+            assert not list(path.glob("*.npy"))
+            continue
+        check(path, recorded, expected)
+        assert len(recorded) == STEPS - len(errors)
+        assert len(errors) == faulty.failed
+        if not faulty.failed:
+            return
+    pytest.fail("it never ended")
+
+
+SMALL_DISK = """
+import errno, os, resource, subprocess, sys
+from gradviz.errors import TraceError
+from tests.kinds import written
+folder = sys.argv[1]
+mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "none", folder]
+mounted = subprocess.run(mount, capture_output=True).returncode == 0
+if not mounted:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+rows = []
+try:
+    written(sys.argv[2], folder + "/run", None, after=rows.append)
+except TraceError as error:
+    print(errno.errorcode[error.errno], len(rows), str(error).splitlines()[0])
+from gradviz.tracing.reading import open_run
+from tests.kinds import differences
+run = open_run(folder + "/run")
+print(len(run), run.damage, sum(bool(differences(rows[row["step"]], row)) for row in run))
+if mounted:
+    subprocess.run(["umount", folder], check=True)
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_disk_that_is_really_full(tmp_path, kind):
+    """On a file system of 600 KB if one may be mounted here, otherwise with a limit on the size of files."""
+    done = run_python("-c", SMALL_DISK, tmp_path, kind, env=dict(os.environ))
+    first, second = done.stdout.decode().splitlines()
+    code, rows, message = first.split(" ", 2)
+    assert code in {"ENOSPC", "EFBIG"}, done.stderr
+    assert "cannot" in message
+    assert int(rows) > 5
+    assert second == f"{rows} [] 0"
+
+
+READ_ONLY = """
+import os, sys
+from pathlib import Path
+import gradviz
+from gradviz.errors import TraceError
+from gradviz.tracing.reading import open_run
+from gradviz.tracing.recorder import trace
+from tests.params import Param
+import numpy
+from tests.kinds import written
+written("line", sys.argv[1] + "/first", 2)  # everything is imported while this user may
+w = Param(1.0)
+if os.getuid() == 0:
+    os.setuid(65534)
+with trace(sys.argv[1] + "/run", params={"w": w}) as t:
+    t.step(1.0)
+    Path(sys.argv[1], "run").chmod(0o555)
+    w.data = numpy.zeros(3)
+    try:
+        t.step(2.0)
+    except TraceError as error:
+        print(error.errno, error)
+    w.data = 2.0
+    t.step(3.0)
+run = open_run(sys.argv[1] + "/run")
+print(run.loss.tolist(), run.damage)
+"""
+
+
+def test_a_directory_that_becomes_read_only():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        done = run_python("-c", READ_ONLY, folder, env=dict(os.environ))
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.decode().splitlines()
+        Path(folder, "run").chmod(0o755)
+    assert lines[0].startswith(f"{errno.EACCES} cannot"), lines
+    assert lines[-1] == "[1.0, 3.0] []"
