@@ -1,0 +1,267 @@
+"""The loss around the way a run took: its recorded graph, computed again with other parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite, prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradviz.errors import GradvizError, GradvizIndexError, GradvizValueError, UnknownNameError
+from gradviz.graphs import Frame, Graph, Node, Number
+
+if TYPE_CHECKING:
+    from gradviz.tracing.reading import Run
+
+__all__ = ["Surface", "loss_at", "surface"]
+
+MOST_NUMBERS = 5_000_000  # parameters times steps
+POINTS = {1: 201, 2: 61}  # on each axis
+MOST_POINTS = 1001
+ELEMENT = re.compile(r"(.+)\[([\d, ]+)\]", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The loss over one or two directions in the space of the parameters, and the way the run took through it.
+
+    ``axes`` holds the coordinates along each direction, ``loss`` the loss there (of two directions, the
+    first across and the second down), ``way`` the coordinates of every step and ``way_loss`` its recorded
+    loss. Where the graph could not be computed again, ``loss`` is None and ``why`` says why.
+    """
+
+    labels: tuple[str, ...]
+    axes: tuple[np.ndarray, ...]
+    loss: np.ndarray | None
+    way: np.ndarray
+    way_loss: np.ndarray
+    step: int
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Directions (rows) in the space of all parameters, and the point they start from."""
+
+    labels: tuple[str, ...]
+    vectors: np.ndarray
+    origin: np.ndarray
+
+
+def surface(
+    run: Run, of: str | Sequence[str] | None = None, *, points: int | None = None, margin: float = 0.25
+) -> Surface:
+    """Compute the loss over one or two parameters, or elements such as ``"W[0,1]"``, of a run.
+
+    ``of=None`` takes the parameters if they are one or two scalars, and otherwise the two directions in
+    which the path is longest, its principal components (H. Li et al., "Visualizing the Loss Landscape of
+    Neural Nets", 2018, section 7). All that is not varied stays as it was in the last step with a finite
+    loss, data included. The range is that of the path, and ``margin`` of it on each side.
+
+    It costs a forward pass per point: 201 of them in one dimension, 61 x 61 in two, or ``points`` on
+    each axis. Raises GradvizValueError if the values of the parameters were not recorded.
+    """
+    layout = Flattened.of(run)
+    if not len(run):
+        raise GradvizValueError("the run has no steps yet")
+    rows, matrix = layout.matrix(run)
+    if not len(rows):
+        raise GradvizValueError("no step of the run has all its parameters finite and recorded")
+    found = _chosen(layout, matrix, of)
+    way = (matrix - found.origin) @ found.vectors.T
+    count = _checked_points(points, len(found.labels))
+    axes = tuple(_range(coordinates, count, margin) for coordinates in way.T)
+    last = _last_finite(run, rows)
+    frame = run.frame(int(run.steps[last]))
+    loss, why = _computed(frame, layout, found, axes)
+    return Surface(found.labels, axes, loss, way, np.asarray(run.loss)[rows], int(run.steps[last]), why)
+
+
+@dataclass(frozen=True)
+class Flattened:
+    """How the parameters of a run lie in one long row of numbers."""
+
+    shapes: dict[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, run: Run) -> Flattened:
+        """Return the layout of the run's parameters; their shapes may not change."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for part in run.structures:
+            for (name, kind), column in part.rows.columns.items():
+                if kind == "value" and shapes.setdefault(name, column.shape) != column.shape:
+                    raise GradvizValueError(
+                        f"the shape of {name!r} changes during the run", hint="take a part of the run first: run[:100]"
+                    )
+        missing = [name for name in run.names if name not in shapes]
+        if missing and len(run):
+            raise GradvizValueError(
+                f"only the norm of {missing[0]!r} was recorded", hint="trace with level='full' to see the path"
+            )
+        return cls(shapes)
+
+    @property
+    def starts(self) -> dict[str, int]:
+        """Where each parameter begins."""
+        ends = np.cumsum([0, *(prod(shape) for shape in self.shapes.values())]).tolist()
+        return dict(zip(self.shapes, ends, strict=False))
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    def matrix(self, run: Run) -> tuple[np.ndarray, np.ndarray]:
+        """Return the positions of the steps whose parameters are all known and finite, and one row for each."""
+        if self.size * len(run) > MOST_NUMBERS:
+            raise GradvizValueError(
+                f"{len(run)} steps of {self.size} parameters are more than {MOST_NUMBERS:,} numbers",
+                hint="take every tenth step: run[::10]",
+            )
+        columns = [np.ma.asarray(run[name].value).reshape(len(run), -1).astype(float) for name in self.shapes]
+        filled = [np.ma.filled(column, np.nan) for column in columns]
+        numbers: np.ndarray = np.concatenate(filled, axis=1) if filled else np.zeros((len(run), 0))
+        rows = np.flatnonzero(np.isfinite(numbers).all(axis=1))
+        return rows, numbers[rows]
+
+    def place(self, name: str) -> int:
+        """Return where a scalar, or an element such as ``W[0,1]``, lies."""
+        if name in self.shapes:
+            if prod(self.shapes[name]) != 1:
+                raise GradvizValueError(
+                    f"{name!r} is an array of shape {self.shapes[name]}", hint=f'name one element: "{name}[0,0]"'
+                )
+            return self.starts[name]
+        found = ELEMENT.fullmatch(name)
+        if not found or found[1] not in self.shapes:
+            raise UnknownNameError.among("parameter", name, self.shapes)
+        return self._element(found[1], tuple(int(i) for i in found[2].split(",") if i.strip()))
+
+    def _element(self, name: str, index: tuple[int, ...]) -> int:
+        shape = self.shapes[name]
+        if len(index) != len(shape) or any(i >= n for i, n in zip(index, shape, strict=True)):
+            raise GradvizIndexError(f"{name!r} of shape {shape} has no element {list(index)}")
+        return self.starts[name] + int(np.ravel_multi_index(index, shape)) if shape else self.starts[name]
+
+    def parameters(self, row: np.ndarray) -> dict[str, Number]:
+        """Return the parameters that a row holds: floats and arrays."""
+        found: dict[str, Number] = {}
+        for (name, shape), start in zip(self.shapes.items(), self.starts.values(), strict=True):
+            found[name] = row[start : start + prod(shape)].reshape(shape) if shape else float(row[start])
+        return found
+
+
+def _chosen(layout: Flattened, matrix: np.ndarray, of: str | Sequence[str] | None) -> Directions:
+    """Return the directions that were asked for."""
+    if of is None and 1 <= layout.size <= 2:
+        of = [_element_name(name, shape) for name, shape in layout.shapes.items()] if _all_single(layout) else None
+    if of is None:
+        return _principal(matrix)
+    names = (of,) if isinstance(of, str) else tuple(of)
+    if not 1 <= len(names) <= 2:
+        raise GradvizValueError(f"of={list(names)[:4]!r}: a surface has one direction or two")
+    places = [layout.place(name) for name in names]
+    if len(set(places)) != len(places):
+        raise GradvizValueError(f"of={list(names)!r} names one number twice")
+    origin = matrix[-1].copy()
+    origin[places] = 0.0
+    return Directions(names, np.eye(layout.size)[places], origin)
+
+
+def _all_single(layout: Flattened) -> bool:
+    return all(prod(shape) == 1 for shape in layout.shapes.values())
+
+
+def _element_name(name: str, shape: tuple[int, ...]) -> str:
+    return name + (f"[{','.join('0' for _ in shape)}]" if shape else "")
+
+
+def _principal(matrix: np.ndarray) -> Directions:
+    """Return the two principal components of the path, seen from its end."""
+    moved = matrix - matrix[-1]
+    if moved.shape[1] < 2:
+        raise GradvizValueError("a surface needs at least one parameter")
+    _, sizes, vectors = np.linalg.svd(moved - moved.mean(axis=0), full_matrices=False)
+    if len(vectors) < 2:
+        raise GradvizValueError("one step has no direction", hint='name the parameters to vary: of=("w", "b")')
+    shares = sizes**2 / (float(np.sum(sizes**2)) or 1.0)
+    words = zip(("first", "second"), shares[:2].tolist(), strict=True)
+    labels = tuple(f"{word} principal direction ({share:.1%} of the path)" for word, share in words)
+    signs = np.where(np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, None], 1) < 0, -1.0, 1.0)
+    return Directions(labels, (vectors * signs)[:2], matrix[-1])
+
+
+def _checked_points(points: int | None, dimensions: int) -> int:
+    if points is None:
+        return POINTS[dimensions]
+    if not isinstance(points, int) or not 2 <= points <= MOST_POINTS:
+        raise GradvizValueError(f"points={str(points)[:80]!r} is out of range", hint=f"allowed: 2 to {MOST_POINTS}")
+    return points
+
+
+def _range(coordinates: np.ndarray, count: int, margin: float) -> np.ndarray:
+    """Return evenly spaced coordinates over the path and a margin."""
+    low, high = float(coordinates.min()), float(coordinates.max())
+    wider = margin * (high - low) or 0.5 * abs(low) or 0.5
+    return np.linspace(low - wider, high + wider, count)
+
+
+def _last_finite(run: Run, rows: np.ndarray) -> int:
+    """Return the position of the last step whose loss and parameters are finite."""
+    good = [row for row in rows.tolist() if isfinite(run.loss[row])]
+    return int(good[-1] if good else rows[-1])
+
+
+def _computed(
+    frame: Frame, layout: Flattened, found: Directions, axes: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray | None, str]:
+    """Return the loss at every point of the grid, or None and why not."""
+    grid = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, len(axes))
+    try:
+        losses = [loss_at(frame, layout.parameters(found.origin + at @ found.vectors)) for at in grid]
+    except GradvizError as error:
+        said = frame.meta.get("replay", "exact")
+        return None, error.message if said == "exact" else str(said)
+    return np.array(losses).reshape(tuple(len(axis) for axis in reversed(axes))), ""
+
+
+def loss_at(frame: Frame, parameters: Mapping[str, Number]) -> float:
+    """Return what the loss of a frame would be with other parameters; NaN where it cannot be computed.
+
+    All other leaves keep their values. Raises GraphError if one of them is not known.
+
+    >>> import gradviz
+    >>> w = gradviz.Tensor(2.0, name="w")
+    >>> loss_at(gradviz.frame((w - 3) ** 2), {"w": 5.0})
+    4.0
+    """
+    from gradviz.sources import own
+
+    leaves: dict[int, Number] = {}
+    for node, value in zip(frame.graph, frame.values, strict=True):
+        if node.kind != "op" and value is not None:
+            leaves[node.id] = _like(value, parameters.get(node.name, value))
+    forward = _without_gradients(frame.graph)
+    try:
+        with np.errstate(all="ignore"):
+            values, _ = own.replay(forward, leaves)
+    except (ArithmeticError, np.linalg.LinAlgError):
+        return float("nan")
+    return float(np.asarray(values[forward.outputs[0]]).real.reshape(()))
+
+
+def _like(known: Number, value: Number) -> Number:
+    """Return a number of the dtype that the parameter has."""
+    return value if isinstance(known, float) else np.asarray(value, known.dtype)
+
+
+def _without_gradients(graph: Graph) -> Graph:
+    """Return the same computation without a way back: every parameter is an input."""
+    return graph._cached("forward", lambda: Graph(tuple(map(_plain, graph.nodes)), graph.outputs))
+
+
+def _plain(node: Node) -> Node:
+    return replace(node, kind="input") if node.kind == "param" else node
