@@ -33,8 +33,8 @@ class Verb:
 def all_verbs() -> list[Verb]:
     """Return every verb, sorted by name.
 
-    >>> [verb.name for verb in all_verbs()]
-    ['demo', 'doctor', 'draw', 'show']
+    >>> {"demo", "draw", "show"} <= {verb.name for verb in all_verbs()}
+    True
     """
     modules = (importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
     verbs = [module.VERB for module in modules if hasattr(module, "VERB")]
