@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .leaves import Exposed, Leaf, identical, value_of
 from .sites import OFFSET_MASK
 from .tensor import Tensor
+
+DISCRETE = frozenset({bool, int, str, type(None)})
 
 
 def written_operands(t: Tensor | None) -> Sequence[Any]:
@@ -33,12 +35,12 @@ def signature(root: Any) -> int | None:
         op = node._op
         if op.__class__ is Leaf:
             value = value_of(node)
-            trail += (op.name, value.__class__ is float or value.shape)  # not whether it was assigned
+            trail += (op.name, value.__class__ is float or (value.shape, value.dtype))  # not whether it was assigned
             continue
-        trail += (op, node._key & OFFSET_MASK)
         a = node._a
-        if a.__class__ is tuple and node._data.__class__ is not float:
-            trail.append(node._data.shape)
+        trail += (op, offset(node) if a.__class__ is tuple else node._key & OFFSET_MASK)
+        if a.__class__ is tuple:
+            trail += (node._data.__class__ is float or node._data.shape, discrete(node._b), len(a))
         for x in a if a.__class__ is tuple else (a, node._b):
             if isinstance(x, Tensor):
                 known = positions.setdefault(x, len(found))
@@ -47,6 +49,24 @@ def signature(root: Any) -> int | None:
                 else:
                     trail.append(known)
     return hash(tuple(trail))
+
+
+def offset(node: Tensor) -> int:
+    """Return the instruction that made a node; 0 for indexing, which Python moves once it has run a few times."""
+    return 0 if node._op.name == "getitem" else node._key & OFFSET_MASK
+
+
+def discrete(attrs: Mapping[str, Any] | None) -> tuple[Any, ...]:
+    """Return the metadata that makes another structure, such as an axis: no index, and no number to be tuned."""
+    if not attrs:
+        return ()
+    return tuple((key, attrs[key]) for key in sorted(attrs) if key != "index" and _is_discrete(attrs[key]))
+
+
+def _is_discrete(value: Any) -> bool:
+    if value.__class__ is tuple:
+        return all(item.__class__ in DISCRETE for item in value)
+    return value.__class__ in DISCRETE
 
 
 def numbers(t: Tensor) -> tuple[Any, Any]:
