@@ -31,6 +31,7 @@ from .errors import GradvizError
 from .graphs import Frame, Graph, GraphDiff, Node, Source
 from .sources import frame, graph
 from .tracing.descent import Descent, descend
+from .tracing.many import Runs, open_runs
 from .tracing.reading import Run, open_run
 from .tracing.recorder import Trace, trace
 from .views.dot import make_dot
@@ -50,6 +51,7 @@ __all__ = [
     "GraphDiff",
     "Node",
     "Run",
+    "Runs",
     "Source",
     "Step",
     "Steps",
@@ -72,6 +74,7 @@ __all__ = [
     "no_grad",
     "numerical_grad",
     "open_run",
+    "open_runs",
     "optim",
     "register_op",
     "scope",

@@ -1,4 +1,4 @@
-"""A run in Arrow columns, and as a Parquet file."""
+"""A run in Arrow columns, and as a Parquet file; and the packages that this needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradviz.tracing.fields import HEAD, Cells, Field, about, by_iteration, fiel
 if TYPE_CHECKING:
     from gradviz.tracing.reading import Run
 
-__all__ = ["arrow", "column", "write_parquet"]
+__all__ = ["arrow", "column", "pandas", "write_parquet"]
 
 
 def arrow() -> Any:
@@ -25,6 +25,15 @@ def arrow() -> Any:
     except ImportError as error:
         raise MissingExtraError.of("pyarrow", "query") from error
     return pyarrow
+
+
+def pandas() -> Any:
+    """Return pandas, or raise MissingExtraError."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtraError.of("pandas", "query") from error
+    return pandas
 
 
 def write_parquet(run: Run, path: Path) -> None:

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from gradviz.errors import GradvizValueError, MissingExtraError
+from gradviz.errors import GradvizValueError
 from gradviz.files import replacing
-from gradviz.tracing.columnar import write_parquet
+from gradviz.tracing.columnar import pandas, write_parquet
 from gradviz.tracing.database import write_sqlite
 from gradviz.tracing.fields import (
     HEAD,
@@ -59,7 +59,7 @@ def export(run: Run, path: Path) -> Path:
             f"cannot export to {str(path)[-80:]!r}", hint=f"choose a name that ends in {' '.join(WRITERS)}"
         )
     with trouble(f"cannot write {path.name}", path), replacing(path) as temporary:
-        writer(run, temporary)
+        writer(run[:], temporary)  # as it is now, also if it is still being written
     return path
 
 
@@ -116,10 +116,7 @@ WRITERS: dict[str, Callable[[Run, Path], None]] = {
 
 def to_pandas(run: Run) -> Any:
     """Return the run as a DataFrame indexed by step; see `Run.to_pandas`."""
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise MissingExtraError.of("pandas", "query") from error
+    pd, run = pandas(), run[:]
     fields = fields_of(run)
     refuse_if_larger(run, fields, "a DataFrame")
     columns: list[Any] = [run.times, run.loss]

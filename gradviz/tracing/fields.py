@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradviz.errors import GradvizValueError
+from gradviz.tracing.layout import STATS
 
 if TYPE_CHECKING:
     from gradviz.tracing.reading import Run
 
 __all__ = [
+    "CELL_LIMIT",
     "HEAD",
     "Cells",
     "Field",
@@ -34,7 +36,6 @@ __all__ = [
 
 HEAD = ("step", "time", "loss")
 OWN_SHAPE = ("value", "grad", "input", "state")  # parts whose elements are those of the parameter
-STATISTICS = ("min", "max", "mean", "norm", "zeros", "nans", "infs")
 KEPT = ("versions", "seed", "rank", "world_size")  # of run.json
 WRITTEN_OUT = {0: "\\x00", 13: "\\r"}  # what SQL or CSV would not give back
 CELL_LIMIT = 20_000_000  # numbers in a table with a column for each
@@ -75,16 +76,16 @@ class Cells(NamedTuple):
     present: np.ndarray
 
 
-def fields_of(run: Run, *, varying: bool = False) -> list[Field]:
+def fields_of(run: Run, *, varying: bool = False, exact: bool = True) -> list[Field]:
     """Return the fields of a run in the order of recording, the first of a label keeping it.
 
     Raises GradvizValueError for a shape that changes during the run (unless ``varying``), and for numbers
-    wider than a float64, which no format for others holds.
+    wider than a float64, which no format for others holds (they are rounded unless ``exact``).
     """
     found: dict[tuple[str, str], Field] = {}
     for part in run.structures:
         for key, column in part.labels:
-            field = _field(key, column)
+            field = _field(key, column, exact)
             known = found.get((column.name, column.part))
             found[column.name, column.part] = _merged(known, field, varying) if known else field
     labels = unique((field.label for field in found.values()), HEAD)
@@ -102,17 +103,17 @@ def _merged(known: Field, field: Field, varying: bool) -> Field:
     return replace(known, dtype=np.result_type(known.dtype, field.dtype), shape=shape)
 
 
-def _field(key: str, column: Any) -> Field:
+def _field(key: str, column: Any, exact: bool) -> Field:
     dtype = np.dtype(column.dtype).newbyteorder("=")
     is_complex = dtype.kind == "c"
-    if dtype.itemsize > (16 if is_complex else 8):
+    shape = (*column.shape, 2) if is_complex else tuple(column.shape)
+    real = np.empty(0, dtype).real.dtype
+    if real.itemsize > 8 and exact:
         raise GradvizValueError(
             f"{key!r} has dtype {dtype}, which no export holds exactly", hint="read it with NumPy: run[...].value"
         )
-    if is_complex:
-        dtype = np.empty(0, dtype).real.dtype
-    shape = (*column.shape, 2) if is_complex else tuple(column.shape)
-    return Field(key, column.name, column.part, key.removeprefix(column.name), dtype, shape, is_complex)
+    real = real if real.itemsize <= 8 else np.dtype(float)
+    return Field(key, column.name, column.part, key.removeprefix(column.name), real, shape, is_complex)
 
 
 def pieces(run: Run, fields: list[Field]) -> Iterator[tuple[Run, list[Cells]]]:
@@ -148,8 +149,8 @@ def element_labels(field: Field) -> list[str]:
     ['W.stats.min', 'W.stats.max']
     """
     shape = field.shape or ()
-    if field.part.endswith("stats") and shape == (len(STATISTICS),):
-        return [f"{field.label}.{name}" for name in STATISTICS]
+    if field.part.endswith("stats") and shape == (len(STATS),):
+        return [f"{field.label}.{name}" for name in STATS]
     if not field.is_complex:
         return _indexed(field, shape)
     return [f"{label}.{half}" for label in _indexed(field, shape[:-1]) for half in ("real", "imag")]

@@ -1,4 +1,4 @@
-"""What a run can be turned into: tables, findings, plots, a page. Each is a module of its own, imported when asked for."""
+"""What a run can be turned into: tables, findings, plots, a page. Each is a module of its own, imported when asked."""
 
 from __future__ import annotations
 
@@ -39,10 +39,15 @@ class Outputs:
         return to_tensorboard(self, Path(folder))
 
     def query(self: Any, sql: str) -> Any:
-        """Answer an SQL question about the table ``run`` with DuckDB, as a DataFrame (extra ``query``)."""
-        from gradviz.tracing.many import query
+        """Answer an SQL question about the table ``run`` with DuckDB, as a DataFrame (extra ``query``).
 
-        return query([self], sql)
+        It has the columns of `to_pandas` and the norms of the arrays; of runs with more than 2,000 numbers a
+        step, only scalars and norms. A number that was not recorded is NULL. The table ``meta`` has one row.
+        The SQL cannot read or write any file. Raises GradvizValueError if DuckDB does not understand it.
+        """
+        from gradviz.tracing.warehouse import ask, tables_of_run
+
+        return ask(tables_of_run(self), sql)
 
     def findings(self: Any, rules: Sequence[str] | None = None) -> list[Finding]:
         """Judge the run by the health rules (all, or those named); the most serious finding comes first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,11 +10,14 @@ import numpy as np
 from gradviz.escape import clean
 
 if TYPE_CHECKING:
+    from gradviz.tracing.many import Member
     from gradviz.tracing.reading import Run
 
-__all__ = ["summary"]
+__all__ = ["comparison", "summary"]
 
 SHOWN_LINES = 20
+RUNS_SHOWN = 200
+META_SHOWN = 8
 
 
 def summary(run: Run, damage: list[str]) -> str:
@@ -79,3 +83,23 @@ def _short(number: Any) -> str:
     if not number.size:
         return f"array {number.shape}"
     return f"array {number.shape} from {number.min():.4g} to {number.max():.4g}"
+
+
+def comparison(members: Sequence[Member], damage: Sequence[str]) -> str:
+    """Return a line per run: its name, steps, first, last and least loss, and its meta."""
+    keys = list(dict.fromkeys(key for member in members for key in member.opened.meta))[:META_SHOWN]
+    rows = [["run", "steps", "first loss", "last loss", "least", *map(clean, keys)]]
+    rows += [_compared(member, keys) for member in members[:RUNS_SHOWN]]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    left = len(members) - RUNS_SHOWN
+    return "\n".join([*lines, *([f"... and {left} more"] if left > 0 else []), *_labelled("damage", list(damage))])
+
+
+def _compared(member: Member, keys: Sequence[str]) -> list[str]:
+    run = member.opened[:]
+    finite = run.loss[~np.isnan(run.loss)]
+    losses = [*run.loss[:1], *run.loss[-1:], *([finite.min()] if len(finite) else [])] if len(run) else []
+    shown = [f"{loss:.6g}" for loss in losses]
+    told = [clean(str(run.meta[key]), 24) if key in run.meta else "" for key in keys]
+    return [clean(member.name, 60), str(len(run)), *shown, *[""] * (3 - len(shown)), *told]

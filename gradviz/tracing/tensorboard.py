@@ -40,7 +40,7 @@ def to_tensorboard(run: Run, folder: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".events.") as temporary:
             events = writer(temporary)
             try:
-                for event in _events(run):
+                for event in _events(run[:]):
                     events.add_event(event)
             finally:
                 events.close()

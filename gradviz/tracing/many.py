@@ -1,0 +1,256 @@
+"""`open_runs`: many runs, or the ranks of one, as one sequence and one table."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, overload
+
+from gradviz.errors import GradvizError, GradvizIndexError, GradvizTypeError, TraceError, UnknownNameError
+from gradviz.escape import clean
+from gradviz.tracing.fetching import RANK_NAME, fetch, is_url, remote_runs
+from gradviz.tracing.fields import unique
+from gradviz.tracing.reading import Run, open_run
+
+__all__ = ["Member", "Runs", "open_runs"]
+
+PATTERN = re.compile(r"[*?\[]")
+HINT = "a run is a directory written by gradviz.trace"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One run among many: ``run`` is the name of its directory, ``name`` has the rank as well."""
+
+    name: str
+    run: str
+    rank: int
+    opened: Run
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Where a run lies: the parts of its path, the folder of its rank if it has one, and how to open it."""
+
+    parts: tuple[str, ...]
+    rank: str | None
+    path: Path | None = None
+    system: Any = None
+    folder: str = ""
+
+    def open(self) -> Run:
+        """Open it, from here or from afar."""
+        return open_run(self.path or fetch(self.system, self.folder, self.folder))
+
+
+def open_runs(patterns: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Runs:
+    """Open many runs at once: ``open_runs("runs/*")``.
+
+    ``patterns`` is a path, a pattern with ``*``, ``?`` or ``[...]``, an fsspec URL (``s3://...``,
+    ``zip://*::runs.zip``), or several of these. A directory that is no run stands for the runs in it, and
+    one with ``rank-000``, ``rank-001``, ... for a run per rank. A run that cannot be read does not stop the
+    others: ``runs.damage`` names it. Raises TraceError if no run can be opened.
+
+    >>> open_runs("no/such/runs/*")
+    Traceback (most recent call last):
+        ...
+    gradviz.errors.TraceError: there is no run in no/such/runs/*
+      a run is a directory written by gradviz.trace
+    """
+    given = [patterns] if isinstance(patterns, str | os.PathLike) else list(patterns)
+    found: list[_Found] = []
+    notes: list[str] = []
+    for pattern in given:
+        try:
+            found += _matching(pattern)
+        except TraceError as error:
+            notes.append(error.message)
+    members = _opened(found, notes)
+    if not members:
+        raise TraceError("; ".join(notes[:3]) or "no run was given", hint=HINT)
+    return Runs(members, notes)
+
+
+def _matching(pattern: str | os.PathLike[str]) -> list[_Found]:
+    """Return the runs that one pattern matches, in natural order."""
+    if not isinstance(pattern, str | os.PathLike):
+        raise GradvizTypeError(f"a pattern is a text or a path, not {type(pattern).__name__}")
+    found = list(_remote(pattern) if isinstance(pattern, str) and is_url(pattern) else _local(os.fspath(pattern)))
+    if not found:
+        raise TraceError(f"there is no run in {pattern}", hint=HINT)
+    return sorted(found, key=lambda one: [_natural(part) for part in (*one.parts, one.rank or "")])
+
+
+def _remote(url: str) -> Iterator[_Found]:
+    system, runs = remote_runs(url)
+    for folder, rank in runs:
+        parts = tuple(part for part in folder.split("/") if part) or (_stem(url),)
+        yield _Found(parts, rank, system=system, folder=f"{folder}/{rank}" if rank else folder)
+
+
+def _stem(url: str) -> str:
+    """Return a name for a run at the root of an archive.
+
+    >>> _stem("zip://::s3://bucket/run.zip")
+    'run'
+    """
+    return re.split(r"[/:]", url)[-1].partition(".")[0] or "run"
+
+
+def _local(pattern: str) -> Iterator[_Found]:
+    path = Path(pattern)
+    if path.is_dir():
+        own = list(_runs_in(path))
+        yield from own or (run for folder in sorted(path.iterdir()) if folder.is_dir() for run in _runs_in(folder))
+    elif PATTERN.search(pattern):
+        for matched in glob.glob(pattern, recursive=True):  # noqa: PTH207 - Path.glob takes no absolute pattern
+            yield from _runs_in(Path(matched))
+
+
+def _runs_in(folder: Path) -> Iterator[_Found]:
+    """Yield the run in a folder, or those of its ranks."""
+    parts = Path(os.path.abspath(folder)).parts  # noqa: PTH100 - links stay as they are
+    if (folder / "run.json").is_file():
+        is_rank = RANK_NAME.fullmatch(parts[-1]) is not None
+        yield _Found(parts[:-1] if is_rank else parts, parts[-1] if is_rank else None, folder)
+    elif folder.is_dir():
+        for rank in sorted(filter(_is_rank, folder.iterdir())):
+            yield _Found(parts, rank.name, rank)
+
+
+def _is_rank(folder: Path) -> bool:
+    """Tell whether this is the run of a rank, and no link to somewhere else."""
+    return bool(RANK_NAME.fullmatch(folder.name)) and not folder.is_symlink() and (folder / "run.json").is_file()
+
+
+def _natural(text: str) -> list[tuple[int, int | str]]:
+    """Return a key that sorts ``run-2`` before ``run-10``."""
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text) if part]
+
+
+def _opened(found: list[_Found], notes: list[str]) -> list[Member]:
+    """Open each once, and name those that cannot be read."""
+    once = list({(one.parts, one.rank, one.path is None): one for one in found}.values())
+    names = _names({one.parts: None for one in once})
+    names = dict(zip(names, unique(names.values()), strict=True))
+    members = []
+    for one in once:
+        run = names[one.parts]
+        name = f"{run}/{one.rank}" if one.rank else run
+        try:
+            opened = one.open()
+        except GradvizError as error:
+            notes.append(f"{name}: {error.message}")
+        else:
+            members.append(Member(name, run, _rank(one, opened), opened))
+    return members
+
+
+def _rank(one: _Found, opened: Run) -> int:
+    if one.rank:
+        return int(one.rank.rpartition("-")[2])
+    rank = opened.info.get("rank")
+    return rank if type(rank) is int else 0
+
+
+def _names(paths: Collection[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """Return the shortest ends of the paths that are all different.
+
+    >>> list(_names([("a", "x"), ("b", "x"), ("b", "y")]).values())
+    ['a/x', 'b/x', 'y']
+    """
+    waiting = list(paths)
+    names: dict[tuple[str, ...], str] = {}
+    for length in range(1, max(map(len, waiting), default=0) + 1):
+        ends = ["/".join(path[-length:]) for path in waiting]
+        often = Counter(ends)
+        names |= {p: end for p, end in zip(waiting, ends, strict=True) if often[end] == 1 or length >= len(p)}
+        waiting = [path for path in waiting if path not in names]
+    return {path: names[path] for path in paths}
+
+
+class Runs(Sequence[Run]):
+    """Runs beside each other; see `open_runs`.
+
+    ``runs[0]`` and ``runs["lr-0.1"]`` are one `Run`, ``runs["lr-*"]`` and ``runs[2:5]`` some of them,
+    and ``runs.query(sql)`` asks about all.
+    """
+
+    def __init__(self, members: Sequence[Member], notes: Sequence[str] = ()) -> None:
+        self.members = tuple(members)
+        self._notes = list(notes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the runs: their directories, as far as needed to tell them apart, and the ranks."""
+        return tuple(member.name for member in self.members)
+
+    @property
+    def damage(self) -> list[str]:
+        """Everything that is wrong, in words that begin with the run's name. This reads all files."""
+        return [*self._notes, *(f"{m.name}: {note}" for m in self.members for note in m.opened.damage)]
+
+    def to_pandas(self) -> Any:
+        """Return one DataFrame with a row for every iteration of every run (extra ``query``).
+
+        Its columns are ``run, rank, step, time, loss``, the keys of the runs' ``meta``, every scalar parameter
+        and gradient (``w``, ``w.grad``), and the norms of arrays (``W.norm``, ``W.grad.norm``).
+        """
+        from gradviz.tracing.warehouse import long_table
+
+        return long_table(self.members)
+
+    def query(self, sql: str) -> Any:
+        """Answer an SQL question with DuckDB, as a DataFrame (extra ``query``).
+
+        The table ``runs`` is that of `to_pandas`, ``meta`` has one row per run. A number that was not
+        recorded is NULL. The SQL cannot read or write any file. Raises GradvizValueError if DuckDB
+        does not understand it.
+        """
+        from gradviz.tracing.warehouse import ask, tables_of
+
+        return ask(tables_of(self.members), sql)
+
+    def summary(self) -> str:
+        """Return a line of text for every run: steps, first, last and least loss, and its ``meta``."""
+        from gradviz.tracing.table import comparison
+
+        return comparison(self.members, self._notes)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @overload
+    def __getitem__(self, key: int) -> Run: ...
+    @overload
+    def __getitem__(self, key: slice) -> Runs: ...
+    @overload
+    def __getitem__(self, key: str) -> Any: ...
+    def __getitem__(self, key: int | slice | str) -> Any:
+        if isinstance(key, slice):
+            return Runs(self.members[key], self._notes)
+        if isinstance(key, str):
+            return self._named(key)
+        if not -len(self) <= key < len(self):
+            raise GradvizIndexError(f"there is no run {key}: there are {len(self)}")
+        return self.members[key].opened
+
+    def _named(self, name: str) -> Run | Runs:
+        for member in self.members:
+            if member.name == name:
+                return member.opened
+        some = [m for m in self.members if fnmatchcase(m.name, name)]
+        if not some:
+            raise UnknownNameError.among("run", name, self.names)
+        return Runs(some, self._notes)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(clean(name) for name in self.names[:8]) + (", ..." if len(self) > 8 else "")
+        wrong = f", {len(self._notes)} not read" if self._notes else ""
+        return f"Runs({len(self)} runs{wrong}: {shown})"
