@@ -12,7 +12,7 @@ from .leaves import Exposed
 from .structure import value_used, walked, written_operands
 from .tensor import Tensor
 
-__all__ = ["Reader", "Use", "input_reader"]
+__all__ = ["Reader", "Use", "attribute", "input_reader"]
 
 Reader = Callable[[Tensor], list[Any]]
 Use = tuple[Tensor | None, int]  # the node that uses an operand, and its place among the operands as written
@@ -70,11 +70,11 @@ def _ways(nodes: Sequence[Tensor]) -> dict[Tensor, tuple[Tensor, str]]:
     for node in nodes:
         for position, x in enumerate(written_operands(node)):
             if isinstance(x, Tensor):
-                ways.setdefault(x, (node, _attribute(node, position)))
+                ways.setdefault(x, (node, attribute(node, position)))
     return ways
 
 
-def _attribute(node: Tensor, position: int) -> str:
+def attribute(node: Tensor, position: int) -> str:
     """Return where a node keeps the operand that was written at this position."""
     if node._a.__class__ is tuple:
         return f"_a[{position}]"
@@ -101,7 +101,7 @@ def _fetch(use: Use, i: int, ways: dict[Tensor, tuple[Tensor, str]], known: dict
         return "value_used(n0, None)"
     x = written_operands(user)[position]
     if not isinstance(x, Tensor):
-        return f"{_reach(user, ways, known, lines)}.{_attribute(user, position)}"
+        return f"{_reach(user, ways, known, lines)}.{attribute(user, position)}"
     above, leaf = _reach(user, ways, known, lines), _reach(x, ways, known, lines)
     lines.append(f"v{i} = {leaf}._data")
     lines.append(f"if {leaf}._op.assigned or v{i}.__class__ is Exposed: v{i} = value_used({leaf}, {above})")

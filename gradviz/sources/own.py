@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from gradviz.engine.edges import RuleNumbers
-from gradviz.engine.inputs import Reader, input_reader
+from gradviz.engine.glances import Glance, written_glance
+from gradviz.engine.inputs import Reader, Use, input_reader
 from gradviz.engine.leaves import CONST, Leaf, value_of
 from gradviz.engine.recognition import Structures
 from gradviz.engine.recording import apply
@@ -313,12 +314,29 @@ def leaf_reader(root: Tensor, made: Graph) -> tuple[list[int], Reader]:
 
     Called with any root of this structure, the second lists their values as `input_reader` says: never changed later.
     """
+    uses = _uses(root, made)
+    return list(uses), input_reader(root, list(uses.values()))
+
+
+def glance(
+    root: Tensor, made: Graph, params: Mapping[str, Any], fixed: Mapping[int, Any], varying: Sequence[int]
+) -> Glance | None:
+    """Return a function that reads all numbers of a step at once, as `written_glance` says, or None.
+
+    ``made`` is the graph of ``root``; ``fixed`` gives the value that a leaf has to have by its id, and ``varying`` the
+    ids of leaves that are read.
+    """
+    uses = _uses(root, made)
+    return written_glance(root, params, [(uses[i], value) for i, value in fixed.items()], [uses[i] for i in varying])
+
+
+def _uses(root: Tensor, made: Graph) -> dict[int, Use]:
+    """Return, for every leaf that is no parameter, by its id, which node uses it at which place."""
     entries = _collect(_tensor(root))
     if len(entries) != len(made.nodes):
         raise GraphError("the graph is not that of this Tensor")
-    uses = {id(x): (e.tensor, at) for e in reversed(entries) for at, x in enumerate(e.inputs)}
-    ids = [node.id for node in made.nodes if node.kind in {"input", "const"}]
-    return ids, input_reader(root, [uses.get(id(entries[i]), (None, 0)) for i in ids])
+    users = {id(x): (e.tensor, at) for e in reversed(entries) for at, x in enumerate(e.inputs)}
+    return {n.id: users.get(id(entries[n.id]), (None, 0)) for n in made.nodes if n.kind in {"input", "const"}}
 
 
 def edge_numbers(recorded: Graph, values: Sequence[Any], grads: Sequence[Any]) -> RuleNumbers:
@@ -333,6 +351,7 @@ __all__ = [
     "Structures",
     "edge_numbers",
     "frame",
+    "glance",
     "graph",
     "leaf_reader",
     "leaves",
