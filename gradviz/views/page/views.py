@@ -1,0 +1,129 @@
+"""The few pictures of one graph that a page holds: scopes closed, opened one by one, loops drawn once or in full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from gradviz import transforms
+from gradviz.graphs import Frame, Graph
+from gradviz.graphs.nodes import Edge
+from gradviz.transforms.lifting import Lifted
+from gradviz.views.cards import as_frame
+
+__all__ = ["View", "first_shown", "scope_paths", "views"]
+
+READABLE = 60  # nodes; the first view shown has no more, if there is such a one
+LARGEST = 400  # nodes of any view but the only one
+VIEWS = 24
+TOTAL = 3000  # nodes of all views together
+FOLD_FROM = 12  # nodes; smaller graphs show every round
+HOPS = 6
+
+Scope = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture of a graph: which scopes are open, and whether repeats are drawn once."""
+
+    opened: tuple[Scope, ...]
+    folded: bool
+    frame: Frame  # without numbers
+    origin: Frame  # of the whole graph, without numbers
+
+    @cached_property
+    def places(self) -> list[int | None]:
+        """The node of the view in which each node of the graph is."""
+        return transforms.images(self.origin, self.frame)
+
+    @cached_property
+    def members(self) -> list[list[int]]:
+        """The nodes of the graph in each node of the view."""
+        found: list[list[int]] = [[] for _ in self.frame.graph]
+        for id, place in enumerate(self.places):
+            if place is not None:
+                found[place].append(id)
+        return found
+
+    def old_edges(self, src: int, dst: int, arg: int) -> tuple[Edge, ...]:
+        """Return the edges of the graph that are drawn as this edge of the view."""
+        found: tuple[Edge, ...] = ((src, dst, arg),)
+        numbers = self.frame.edges
+        while isinstance(numbers, Lifted):
+            found = tuple(old for _, dst, arg in found for old in numbers.edges[dst, arg])
+            numbers = numbers.origin.edges
+        return found
+
+
+def views(graph: Graph) -> list[View]:
+    """Return the views of a graph, the closed ones first; there is at least one.
+
+    >>> from gradviz.graphs import Node
+    >>> y, z = Node(1, "y", "sin", "op", (0,), scope=("net",)), Node(2, "z", "cos", "op", (1,), scope=("net",))
+    >>> found = views(Graph((Node(0, "x", "input", "input"), y, z), (2,)))
+    >>> [(view.opened, len(view.frame.graph)) for view in found]
+    [((), 2), ((('net',),), 3)]
+    """
+    whole = as_frame(graph)
+    found: list[View] = []
+    for view in _candidates(whole):
+        nodes = len(view.frame.graph)
+        fits = nodes <= LARGEST and len(found) < VIEWS and sum(len(kept.frame.graph) for kept in found) + nodes <= TOTAL
+        if fits and not any(_same(view, kept) for kept in found):
+            found.append(view)
+    return found or [_smallest(whole)]
+
+
+def _same(one: View, other: View) -> bool:
+    return one.frame is other.frame or (one.places == other.places and len(one.frame.graph) == len(other.frame.graph))
+
+
+def _candidates(whole: Frame) -> Iterator[View]:
+    paths = scope_paths(whole.graph)
+    openings: list[tuple[Scope, ...]] = [(), tuple(paths)] if paths else [()]
+    openings += [tuple(path[:length] for length in range(1, len(path) + 1)) for path in paths]
+    for opened in openings:
+        closed = transforms.collapse(whole, 0, frozenset(opened)) if paths else whole
+        small = transforms.fold(closed) if len(closed.graph) > FOLD_FROM else closed
+        if small is not closed:
+            yield View(opened, True, small, whole)
+        yield View(opened, False, closed, whole)
+
+
+def scope_paths(graph: Graph) -> list[Scope]:
+    """Return every scope of a graph and those around it, in the order in which they are met.
+
+    >>> from gradviz.graphs import Node
+    >>> scope_paths(Graph((Node(0, "x", "input", "input", scope=("a", "b")),)))
+    [('a',), ('a', 'b')]
+    """
+    prefixes = (node.scope[:length] for node in graph.nodes for length in range(1, len(node.scope) + 1))
+    return list(dict.fromkeys(prefixes))
+
+
+def _smallest(whole: Frame) -> View:
+    """Return the smallest picture there is; where that is too large too, what is next to the result."""
+    small = min(_candidates(whole), key=lambda view: len(view.frame.graph))
+    hops = HOPS
+    while len(small.frame.graph) > LARGEST and hops >= 0 and small.frame.graph.outputs:
+        near = transforms.focus(small.frame, small.frame.graph.outputs[0], hops)
+        if len(near.graph) <= LARGEST or not hops:
+            return View(small.opened, small.folded, near, whole)
+        hops -= 1
+    return small
+
+
+def first_shown(found: list[View]) -> int:
+    """Return which view is shown first: the one with most nodes that can still be read.
+
+    >>> from gradviz.graphs import Node
+    >>> first_shown(views(Graph((Node(0, "x", "input", "input"),))))
+    0
+    """
+    sizes = [len(view.frame.graph) for view in found]
+    readable = [number for number, size in enumerate(sizes) if size <= READABLE]
+    if not readable:
+        return sizes.index(min(sizes))
+    return max(readable, key=lambda number: (sizes[number], -number))
