@@ -1,0 +1,166 @@
+"""``gradviz check``: judge a run by the health rules, for people and for continuous integration."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any
+
+from gradviz.errors import UnknownNameError, UsageError
+from gradviz.escape import clean
+from gradviz.style.wording import format_number
+from gradviz.verbs import Verb
+from gradviz.verbs.output import console, say, write_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from gradviz.rules import Finding, Rule
+
+__all__ = ["VERB"]
+
+STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+NUMBERS_SHOWN = 6
+INDENT = "    "
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("run_path", metavar="RUN", nargs="?", help="a run directory")
+    parser.add_argument("--rules", metavar="A,B", help="ask only these rules (default: all)")
+    parser.add_argument(
+        "--fail-on",
+        metavar="A,B",
+        help="rules or severities that make the exit status 1 (default: error,warning); none: always 0",
+    )
+    parser.add_argument("--json", action="store_true", help="the findings, or with --list the rules, as JSON")
+    parser.add_argument("--list", action="store_true", help="say what rules there are, and what each does")
+
+
+def run(given: Namespace) -> int:
+    """Judge; return 1 if there is a finding that counts."""
+    from gradviz.rules import all_rules, check
+    from gradviz.tracing.reading import open_run
+
+    known = all_rules()
+    if given.list:
+        return _list(known, as_json=given.json)
+    if given.run_path is None:
+        raise UsageError("no run to check", hint="gradviz check RUN, or gradviz check --list")
+    names = _words(given.rules)
+    fails = _fails(given.fail_on, known)
+    opened = open_run(given.run_path)
+    found = check(opened, names)
+    failing = [finding for finding in found if {finding.rule, finding.severity} & fails]
+    if given.json:
+        rules = list(known) if names is None else names
+        findings = [finding.to_dict() for finding in found]
+        write_json({"run": str(opened.path), "steps": len(opened), "ok": not failing, "rules": rules,
+                    "findings": findings})  # fmt: skip
+    else:
+        _print(str(opened.path), len(opened), found)
+    for note in opened.damage:
+        say(f"gradviz: damaged: {note}")
+    return 1 if failing else 0
+
+
+def _words(text: str | None) -> list[str] | None:
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _fails(text: str | None, known: dict[str, Rule]) -> set[str]:
+    """Return the rules and severities that make the exit status 1."""
+    words = _words(text)
+    if words is None:
+        return {"error", "warning"}
+    for word in words:
+        if word not in known and word not in {*STYLES, "none"}:
+            raise UnknownNameError.among("rule or severity", word, [*known, *STYLES, "none"])
+    return set(words)
+
+
+def _print(path: str, steps: int, found: list[Finding]) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    out = console()
+    for finding in found:
+        out.print(_headline(finding))
+        for line in _details(finding):
+            out.print(Padding(line, (0, 0, 0, len(INDENT))))
+        out.print()
+    counts = [(sum(f.severity == severity for f in found), severity) for severity in STYLES]
+    said = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for count, severity in counts if count)
+    out.print(Text(f"{clean(path)}: {steps} step{'s' * (steps != 1)}, {said or 'nothing found'}"), soft_wrap=True)
+
+
+def _headline(finding: Finding) -> Text:
+    from rich.text import Text
+
+    return Text.assemble(
+        (finding.severity, STYLES[finding.severity]), " ", (finding.rule, "bold"), f": {clean(finding.message, 600)}"
+    )
+
+
+def _details(finding: Finding) -> list[Text]:
+    """Return where it is, the source line, the numbers and the advice, a line each."""
+    from rich.text import Text
+
+    lines = [("at", ", ".join(clean(place) for place in finding.places()))]
+    if finding.source is not None and (finding.source.code or finding.source.text):
+        lines.append(("line", clean(finding.source.code or finding.source.text)))
+    lines.append(("numbers", _numbers(finding.numbers)))
+    lines.append(("try", finding.advice))
+    return [Text.assemble((f"{label}: ", "dim"), said) for label, said in lines if said]
+
+
+def _numbers(numbers: dict[str, Any]) -> str:
+    shown = [f"{clean(str(key), 60)} {_number(value)}" for key, value in numbers.items() if not isinstance(value, dict)]
+    return ", ".join(shown[:NUMBERS_SHOWN])
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_number(item) for item in value[:8]) + (", ..." if len(value) > 8 else "") + "]"
+    return clean(value) if isinstance(value, str) else "none" if value is None else format_number(value)
+
+
+def _list(known: dict[str, Rule], *, as_json: bool) -> int:
+    if as_json:
+        write_json([_described(rule) for rule in known.values()])
+    else:
+        console().print(_table(known))
+    return 0
+
+
+def _described(rule: Rule) -> dict[str, Any]:
+    names = ("name", "severity", "summary", "advice", "because", "thresholds")
+    return {name: getattr(rule, name) for name in names}
+
+
+def _table(known: dict[str, Rule]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in ("rule", "severity", "finds", "thresholds"):
+        table.add_column(heading)
+    for rule in known.values():
+        limits = ", ".join(f"{name}={value:g}" for name, value in rule.thresholds.items())
+        table.add_row(Text(rule.name), Text(rule.severity, STYLES[rule.severity]), Text(rule.summary), Text(limits))
+    return table
+
+
+VERB = Verb(
+    name="check",
+    summary="judge a run by the health rules: what is wrong, where, and what usually helps",
+    examples=(
+        "gradviz check runs/line",
+        "gradviz check runs/line --fail-on nan,vanishing    1 only for these",
+        "gradviz check runs/line --json | jq '.findings[].message'",
+        "gradviz check --list                               the rules",
+    ),
+    arguments=arguments,
+    run=run,
+)
