@@ -8,7 +8,9 @@ value is computed before the first parameter is changed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +23,37 @@ from .tensor import Tensor
 State = dict[str, Any]
 
 
+class Stepped:
+    """The optimizers that are alive and have a past; ``count`` grows with every step that any of them makes.
+
+    So whoever watches parameters can tell at once that an optimizer has been at work, and then look which.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._members: list[weakref.ref[Optimizer]] = []
+
+    def add(self, optimizer: Optimizer) -> None:
+        """Add an optimizer that was not there."""
+        self._members = [ref for ref in self._members if ref() is not None]
+        self._members.append(weakref.ref(optimizer))
+
+    def members(self) -> list[Optimizer]:
+        """Return the optimizers, the one that began first before the others."""
+        return [optimizer for ref in self._members if (optimizer := ref()) is not None]
+
+
+STEPPED = Stepped()
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a quick function that reads these attributes."""
+    if not names:
+        return lambda _: ()
+    get = attrgetter(*names)
+    return get if len(names) > 1 else lambda optimizer: (get(optimizer),)
+
+
 class Optimizer:
     """What all optimizers share: the parameters, their state, and ``step()``.
 
@@ -29,13 +62,22 @@ class Optimizer:
     """
 
     options: ClassVar[tuple[str, ...]] = ()  # the names of the settings that state_dict holds
+    _settings: ClassVar[Any] = staticmethod(_getter(()))  # reads them all
 
     def __init__(self, params: Iterable[Tensor]) -> None:
         self.params = _checked_params(params)
         self._state: list[State] = [{} for _ in self.params]
+        self._steps = 0
+        self._used: tuple[Any, ...] | None = None  # the settings of the last step
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._settings = staticmethod(_getter(cls.options))
 
     def step(self) -> None:
         """Change every parameter that has a gradient by one update."""
+        if not self._steps:
+            self._begin()
         updates = []
         for i, p in enumerate(self.params):
             g = p._grad
@@ -47,6 +89,14 @@ class Optimizer:
         for i, p, value, state in updates:
             replace(p, value)
             self._state[i] = state
+        self._used = self._settings(self)
+        self._steps += 1
+        STEPPED.count += 1
+
+    def _begin(self) -> None:
+        """Let it be known that there is an optimizer with a past."""
+        if not any(known is self for known in STEPPED.members()):
+            STEPPED.add(self)
 
     def _updated(self, value: Any, g: Any, state: State) -> Any:
         """Return the new value of one parameter and bring its state up to date."""
@@ -77,6 +127,8 @@ class Optimizer:
         for name in self.options:
             setattr(self, name, saved["options"][name])
         self._state = [{key: _copied(value) for key, value in state.items()} for state in saved["state"]]
+        self._begin()
+        STEPPED.count += 1
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.options)

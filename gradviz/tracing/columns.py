@@ -1,4 +1,4 @@
-"""What a parameter holds and what a loss is, as plain numbers, and the columns that take them."""
+"""What a parameter holds and what a loss is, as plain numbers."""
 
 from __future__ import annotations
 
@@ -12,44 +12,25 @@ from gradviz.graphs import Graph
 from gradviz.tracing.layout import FLOAT, Column
 from gradviz.tracing.statistics import norm
 
-__all__ = ["Numbers", "columns_of", "leaf_columns", "norm", "normal", "scalar_loss"]
+__all__ = ["Numbers", "input_columns", "leaf_columns", "norm", "normal", "scalar_loss"]
 
+OF_VALUES = frozenset(("value", "norm", "digest", "stats", "exponents"))
 EXACT_INT = 2**53  # larger integers are not all floats
 
 Numbers = Sequence[Any]  # value and gradient of the first parameter, of the second, ...
 
 
-def columns_of(names: Sequence[str], numbers: Numbers, *, norms: bool) -> tuple[Column, ...]:
-    """Return the columns that hold these numbers; with ``norms``, arrays are to be measured only."""
-    columns: list[Column] = []
-    for name, value, grad in zip(names, numbers[::2], numbers[1::2], strict=True):
-        if value is None:
-            raise GradvizTypeError(f"parameter {name!r} has no value to record")
-        columns.append(_column(name, "value", value, norms=norms))
-        columns.append(_column(name, "grad", _expected_grad(value) if grad is None else grad, norms=norms))
-    return tuple(columns)
-
-
 def leaf_columns(graph: Graph, recorded: Sequence[Column]) -> dict[int, Column]:
     """Return a column for every leaf of the graph whose value is not recorded at every step, by node id."""
-    known = {column.name for column in recorded if column.part in {"value", "norm"}}
+    known = {column.name for column in recorded if column.part in OF_VALUES}
     leaves = (node for node in graph.nodes if node.kind != "op" and node.name not in known)
     return {n.id: Column(f"n{n.id}", "value", np.dtype(n.dtype).str, n.shape) for n in leaves}
 
 
-def _column(name: str, part: str, number: float | np.ndarray, *, norms: bool) -> Column:
-    if not isinstance(number, np.ndarray):
-        return Column(name, part)
-    if norms:
-        return Column(name, "norm" if part == "value" else "grad_norm")
-    return Column(name, part, number.dtype.str, number.shape)
-
-
-def _expected_grad(value: float | np.ndarray) -> float | np.ndarray:
-    """Return something of the shape and dtype that a gradient of this value will probably have."""
-    if not isinstance(value, np.ndarray):
-        return 0.0
-    return value if value.dtype.kind in "fc" else value.astype(float)
+def input_columns(graph: Graph, ids: Sequence[int]) -> tuple[Column, ...]:
+    """Return the columns for those leaves whose value is recorded at every step because it changes."""
+    nodes = (graph.nodes[i] for i in ids)
+    return tuple(Column(node.name, "input", np.dtype(node.dtype).str, node.shape) for node in nodes)
 
 
 def normal(name: str, number: Any, *, norms: bool = False) -> float | np.ndarray | None:

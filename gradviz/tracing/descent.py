@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 
 from gradviz.errors import GradvizTypeError, GradvizValueError
-from gradviz.tracing.columns import norm, scalar_loss
+from gradviz.tracing.columns import scalar_loss
+from gradviz.tracing.parameters import Params, gradient_norm, named
 from gradviz.tracing.progress import Progress
 from gradviz.tracing.reading import Run, open_run
-from gradviz.tracing.recorder import Params, Trace, named, trace
+from gradviz.tracing.recorder import Trace, trace
 
 __all__ = ["Descent", "descend"]
+
+PLAIN = {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0}  # what this descent does without
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +85,7 @@ def descend(
     tensors = _tensors(f, params)
     by_name = isinstance(params, Mapping)
     losses: list[float] = []
+    told: float | None = None
     with _opened(trace, tensors) as recorder, _shown(progress, steps) as shown:
         for step in range(steps):
             loss = f(**tensors) if by_name else f(*tensors.values())
@@ -90,7 +94,11 @@ def descend(
                 recorder.step(loss)
             if shown is not None:
                 shown.update(step, losses[-1], partial(gradient_norm, tensors))
-            _update(tensors, rate(step))
+            now = _number_of(rate(step))
+            if recorder is not None and now != told:
+                recorder.updates_by("SGD", {"lr": now, **PLAIN})
+                told = now
+            _update(tensors, now)
             if callback is not None and callback(step, losses[-1], tensors) is True:
                 break
     values = {name: _copied(tensor.data) for name, tensor in tensors.items()}
@@ -99,15 +107,19 @@ def descend(
 
 
 def _constant(lr: float) -> Callable[[int], float]:
+    rate = _number_of(lr)
+    if math.isnan(rate):
+        raise GradvizValueError("lr is not a number (NaN)")
+    return lambda step: rate
+
+
+def _number_of(lr: Any) -> float:
     try:
-        rate = float(lr)
+        return float(lr)
     except (TypeError, ValueError):
         raise GradvizTypeError(
             f"lr={str(lr)[:80]!r} is not a number", hint="give a number, or a function of the step"
         ) from None
-    if math.isnan(rate):
-        raise GradvizValueError("lr is not a number (NaN)")
-    return lambda step: rate
 
 
 def _tensors(f: Callable[..., Any], params: Params) -> dict[str, Any]:
@@ -154,17 +166,6 @@ def _update(tensors: Mapping[str, Any], rate: float) -> None:
     for tensor in tensors.values():
         if tensor.grad is not None:
             tensor.data = tensor.data - rate * tensor.grad
-
-
-def gradient_norm(tensors: Mapping[str, Any]) -> float:
-    """Return the Euclidean norm of all gradients together.
-
-    >>> from types import SimpleNamespace
-    >>> gradient_norm({"a": SimpleNamespace(grad=3.0), "b": SimpleNamespace(grad=4.0)})
-    5.0
-    """
-    norms = [norm(np.asarray(tensor.grad)) for tensor in tensors.values() if tensor.grad is not None]
-    return norm(np.array(norms))
 
 
 def _opened(target: Any, tensors: Mapping[str, Any]) -> AbstractContextManager[Trace | None]:

@@ -58,13 +58,5 @@ def surroundings() -> dict[str, Any]:
         "machine": platform.machine(),
         "system": platform.system(),
         "threads": {"cpus": os.cpu_count(), **{v: os.environ[v] for v in THREAD_VARIABLES if v in os.environ}},
-        "rank": _environment_number("RANK", 0),
-        "world_size": _environment_number("WORLD_SIZE", 1),
         "pid": os.getpid(),
     }
-
-
-def _environment_number(name: str, default: int) -> int:
-    """Return what a launcher such as torchrun says of this process."""
-    text = os.environ.get(name, "")
-    return int(text) if text.isdecimal() else default

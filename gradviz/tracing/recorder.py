@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import threading
+import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter, index
+from collections.abc import Callable, Mapping, Sequence
+from operator import index
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from gradviz.errors import GradvizTypeError, GradvizValueError, TraceError
-from gradviz.graphs import Frame
-from gradviz.tracing.columns import columns_of, leaf_columns, normal, scalar_loss
+from gradviz.sources.updates import STEPPED
+from gradviz.tracing.budget import Budget, checked_budget
+from gradviz.tracing.checkpoints import Checkpoints
+from gradviz.tracing.columns import scalar_loss
+from gradviz.tracing.events import Events, checked_kind, plain_event
+from gradviz.tracing.filing import Filing
 from gradviz.tracing.information import plain_meta, surroundings
-from gradviz.tracing.layout import INDEX_DESCR, INDEX_DTYPE, Column, Layout, npy_header
-from gradviz.tracing.rows import IndexRows, Look, Rows, rows_for
-from gradviz.tracing.store import FilePool, RowFile, RunDirectory
+from gradviz.tracing.levels import LEVELS
+from gradviz.tracing.parameters import Params, gradient_norm, named, readable
+from gradviz.tracing.progress import Progress
+from gradviz.tracing.ranks import place_of, run_folder
+from gradviz.tracing.rows import Rows
+from gradviz.tracing.store import RunDirectory
+from gradviz.tracing.streams import Streams
+from gradviz.tracing.updates import StateDict, Updates, checked_optimizer
 
 __all__ = ["LEVELS", "Trace", "trace"]
 
-LEVELS = ("auto", "full", "scalars")
-
-Params = Mapping[str, Any] | Sequence[Any]
+ON_ERROR = ("raise", "warn")
+WORDS = {
+    "checkpoint": "arrays are kept by norm and checksum, and whole at every checkpoint,",
+    "scalars": "of arrays only the norm is kept",
+    "loss": "only the loss is kept",
+}
 
 _open_traces: weakref.WeakSet[Trace] = weakref.WeakSet()
 
@@ -37,6 +49,13 @@ def trace(
     meta: Mapping[str, Any] | None = None,
     level: str = "auto",
     exist: str = "number",
+    checkpoint: int = 50,
+    optimizer: StateDict | None = None,
+    budget: float | None = None,
+    progress: bool = False,
+    rank: int | None = None,
+    world_size: int | None = None,
+    on_error: str = "raise",
 ) -> Trace:
     """Open a run directory; call ``step(loss)`` on the result after every ``backward()``.
 
@@ -47,16 +66,28 @@ def trace(
     ``params`` maps names to objects with ``data`` and ``grad`` (Tensors, or your own): it is read
     anew at every step, so entries may be replaced. Without it, the parameters are those found in
     the graph of the loss. ``meta`` is anything JSON can hold and is kept in ``run.json``.
-    ``level`` is ``"full"`` (everything), ``"scalars"`` (of arrays only the norm) or ``"auto"``
-    (at present the same as full).
+
+    ``level`` says what is kept of arrays (numbers always are): ``"full"`` everything; ``"stats"`` minimum, maximum,
+    mean, norm, the counts of zeros, NaNs and infinities, and a histogram of magnitudes; ``"scalars"`` the norm.
+    ``"auto"`` is full while a row has at most 64 KB. Above, it keeps norms and checksums at every step and
+    all parameters, with the optimizer's state, every ``checkpoint`` steps: the steps between are
+    computed again when they are read, and proven by the checksums. That needs the rule of the updates: optimizers of
+    `gradviz.optim` and updates written as ``w.data -= lr * w.grad`` are recognised; for others give ``optimizer``,
+    anything whose ``state_dict()`` returns ``kind``, ``options`` and ``state``. Inputs that change from step to step
+    (batches) are recorded too, in "auto" up to 1 MB a row.
+
+    ``budget=0.05`` measures what recording takes and lowers the level while it is more than 5 % of the time; the
+    event says so. ``progress=True`` shows step, loss and gradient norm on the terminal. With ``world_size`` above 1 (or
+    ``WORLD_SIZE`` in the environment, as torchrun sets it) every process writes to ``path/rank-NNN``.
 
     If ``path`` already holds a run, ``exist`` decides: ``"number"`` renames the older run to
     ``path.1`` (or the next free number), so a script can be run again and nothing is lost;
     ``"overwrite"`` deletes it; ``"error"`` refuses. A directory with other files is never touched.
 
     Raises TraceBusyError while another trace writes there, and TraceError when the directory or, in
-    ``step``, the row cannot be written; the earlier rows stay readable. After a fork, the
-    child writes nothing.
+    ``step``, the row cannot be written; the earlier rows stay readable. With ``on_error="warn"``, a row that
+    cannot be written is a RuntimeWarning instead, and the training goes on with nothing more written. After a fork,
+    the child writes nothing.
 
     >>> import tempfile, types
     >>> from gradviz.tracing.reading import open_run
@@ -70,7 +101,20 @@ def trace(
     ...     open_run(folder + "/run").loss
     array([4.  , 1.  , 0.25])
     """
-    return Trace(path, params=params, meta=meta, level=level, exist=exist)
+    return Trace(
+        path,
+        params=params,
+        meta=meta,
+        level=level,
+        exist=exist,
+        checkpoint=checkpoint,
+        optimizer=optimizer,
+        budget=budget,
+        progress=progress,
+        rank=rank,
+        world_size=world_size,
+        on_error=on_error,
+    )
 
 
 class Trace:
@@ -84,30 +128,43 @@ class Trace:
         meta: Mapping[str, Any] | None = None,
         level: str = "auto",
         exist: str = "number",
+        checkpoint: int = 50,
+        optimizer: StateDict | None = None,
+        budget: float | None = None,
+        progress: bool = False,
+        rank: int | None = None,
+        world_size: int | None = None,
+        on_error: str = "raise",
     ) -> None:
-        if level not in LEVELS:
-            raise GradvizValueError(f"level={level!r}", hint=f"choose one of {', '.join(LEVELS)}")
-        self._given = None if params is None else _readable(named(params))
-        self._norms = level == "scalars"
-        info = {**surroundings(), "level": level, "names": None if params is None else list(self._given or ())}
+        _check_choice("level", level, LEVELS)
+        _check_choice("on_error", on_error, ON_ERROR)
+        info = {**surroundings(), "level": level, "checkpoint": _checked_interval(checkpoint)}
+        info["rank"], info["world_size"] = place_of(rank, world_size)
+        info["budget"] = checked_budget(budget)
         info["meta"] = plain_meta(meta or {})
-        self._directory = RunDirectory(path, exist=exist)
-        try:
-            self._directory.write_info(info)
-        except BaseException:
-            self._directory.close()
-            raise
+        info["seed"] = info["meta"].get("seed")
+        optimizer = checked_optimizer(optimizer)
+        given = None if params is None else readable(named(params))
+        info["names"] = None if given is None else list(given)
+        self._directory = _new_directory(run_folder(path, info["rank"], info["world_size"]), exist, info)
         self.path = self._directory.path
         self._mutex = threading.Lock()
-        self._pool = FilePool()
-        self._found_names: dict[int, tuple[str, ...]] = {}
-        self._rows: dict[int | None, Rows] = {}  # by structure: the layout used last
-        self._segments: dict[tuple[int | None, tuple[Column, ...]], Rows] = {}
-        self._index: IndexRows | None = None
-        self._look: Look = attrgetter("data", "grad")
-        self._structure_of: Callable[[Any], int | None] = self._first_structure
-        self._next_step = self._next_segment = 0
         self._state = "open"
+        self._next_step = 0
+        self._last_step: int | None = None
+        self._waiting: list[tuple[int | None, str, str, Mapping[str, Any]]] = []  # events to follow the row
+        self._events = Events(self._directory)
+        self._filing = Filing(self._directory)
+        self._streams = Streams(self._filing, given, level, self._later)
+        self._updates = Updates(self._later, optimizer)
+        self._checkpoints = Checkpoints(self._filing, self._updates, self._later, checkpoint)
+        self._progress: Progress | None = None
+        if budget is not None:
+            self.step = self._measured(self.step, Budget(budget))  # type: ignore[method-assign]
+        if on_error == "warn":
+            self.step = self._forgiven(self.step)  # type: ignore[method-assign]
+        if progress:
+            self.step = self._shown(self.step, Progress())  # type: ignore[method-assign]
         _open_traces.add(self)
 
     def step(self, loss: Any, *, step: int | None = None) -> None:
@@ -118,158 +175,184 @@ class Trace:
         """
         with self._mutex:
             number = self._next_step if step is None else index(step)
-            key: int | None = None
-            value: Any = loss
-            if not isinstance(loss, float):
-                key, value = self._structure_of(loss), getattr(loss, "data", None)
-            if not isinstance(value, float):
-                value = scalar_loss(loss)
-            params = self._found(loss, key) if self._given is None else self._given
-            if self._index is not None:
-                self._index.file.reserve()
-            rows = self._rows.get(key)
-            if rows is None or not rows.write_from(number, value, params, self._look):
-                rows = self._write_first(key, number, loss, params)
-            if self._index is not None:
-                self._index.write(number, rows.number, rows.file.count - 1)
+            rows, value, params = self._streams.write(number, loss)
+            previous, self._last_step = self._last_step, number
             self._next_step = number + 1
+            if STEPPED.count != self._updates.seen or rows.is_checkpointed or self._waiting:
+                self._after(rows, value, params, previous)
 
-    def _write_first(self, key: int | None, step: int, loss: Any, params: Mapping[str, Any]) -> Rows:
-        """Write a row whose layout differs from the last one of this structure."""
-        self._refuse_if_closed()
-        names = tuple(params)
-        numbers = [number for name in names for number in self._look(params[name])]
-        labels = [name for name in names for _ in (0, 1)]
-        numbers = [normal(label, number, norms=self._norms) for label, number in zip(labels, numbers, strict=True)]
-        columns = columns_of(names, numbers, norms=self._norms)
-        rows = self._segments.get((key, columns))
-        if rows is None:
-            rows = self._new_segment(names, columns, step, loss)
-            self._segments[key, columns] = rows
-        rows.write(step, scalar_loss(loss), numbers)
-        self._rows[key] = rows
-        return rows
+    def _after(self, rows: Rows, loss: float, params: Mapping[str, Any], previous: int | None) -> None:
+        """Do what is due after a row: see who changed the parameters, write a checkpoint and events."""
+        if STEPPED.count != self._updates.seen:
+            self._updates.follow(params, previous)
+        if rows.is_checkpointed:
+            self._checkpoints.after(self._next_step - 1, loss, params, self._streams.look)
+        self._write_events()
 
-    def _new_segment(self, names: tuple[str, ...], columns: tuple[Column, ...], step: int, loss: Any) -> Rows:
-        """Describe a new structure and begin its file."""
-        number = self._next_segment
-        self._next_segment += 1
-        record: dict[str, Any] = {
-            "segment": number,
-            "columns": [[c.name, c.part, c.dtype, list(c.shape)] for c in columns],
-            "fingerprint": None,
-            "graph": None,
-        }
-        frame = self._frame(loss)
-        if frame is not None:
-            record["fingerprint"] = frame.graph.fingerprint()
-            record["graph"] = json.loads(frame.graph.to_json())
-            self._write_leaves(number, frame, columns)
-        self._directory.append_line("graphs.jsonl", record)
-        if self._segments and self._index is None:
-            self._index = self._new_index()  # complete before it is needed: a kill between the two leaves one segment
-        return rows_for(number, names, columns, self._file(f"seg-{number:04d}.npy", Layout(columns)))
+    def note(self, text: str, **data: Any) -> None:
+        """Write a remark of yours into ``events.jsonl``, with numbers and texts that belong to it.
 
-    def _files(self) -> list[RowFile]:
-        files = [rows.file for rows in self._segments.values()]
-        return [*files, self._index.file] if self._index else files
+        It belongs to the last step recorded. Reading gives it back in ``run.events``.
+        """
+        self._write_event("note", text, None, data)
 
-    def _file(self, name: str, layout: Layout) -> RowFile:
-        path = self.path / name
-        return RowFile(path, layout.header, layout.itemsize, is_large=layout.is_large, pool=self._pool)
+    def event(self, kind: str, text: str, step: int | None = None, **data: Any) -> None:
+        """Write an event of a kind of your own into ``events.jsonl``; ``step`` is the last one recorded if not given.
 
-    def _frame(self, loss: Any) -> Frame | None:
-        """Take the graph of the loss, if it has one."""
-        if not _has_graph(loss):
-            return None
-        from gradviz import sources
+        Raises GradvizValueError for one of the kinds that the trace itself writes: ``structure``, ``level``,
+        ``optimizer``, ``update``, ``inputs``, ``end``.
+        """
+        checked_kind(kind, text)
+        self._write_event(kind, text, step, data)
 
-        return sources.frame(loss, params=None if self._given is None else dict(self._given))
+    def _write_event(self, kind: str, text: str, step: int | None, data: Mapping[str, Any]) -> None:
+        checked_kind(kind, text)
+        plain = plain_event(data)
+        with self._mutex:
+            if self._state == "closed":
+                raise TraceError("the trace is closed", hint="write events inside the with block", where=str(self.path))
+            if self._state == "open":
+                self._later(self._last_step if step is None else index(step), kind, text, plain)
+                self._write_events()
 
-    def _write_leaves(self, number: int, frame: Frame, columns: tuple[Column, ...]) -> None:
-        """Keep the inputs and constants of a structure's first step, so that it can be replayed."""
-        leaves = leaf_columns(frame.graph, columns)
-        values = [frame.values[node] for node in leaves]
-        layout = Layout(leaves.values())
-        file = self._file(f"leaves-{number:04d}.npy", layout)
-        with file.or_nothing():
-            Rows(number, (), tuple(leaves.values()), file).write(0, 0.0, values)
-        file.close()
+    def updates_by(self, kind: str, options: Mapping[str, Any]) -> None:
+        """Tell by which rule the parameters change after the last step, as `descend` does.
 
-    def _new_index(self) -> IndexRows:
-        """Begin ``index.npy`` with the rows of the one segment there is."""
-        first = next(iter(self._segments.values()))
-        path = self.path / "index.npy"
-        rows = IndexRows(RowFile(path, npy_header(INDEX_DESCR), INDEX_DTYPE.itemsize, pool=self._pool))
-        written = np.load(first.file.path, mmap_mode="r")["step"]
-        with rows.file.or_nothing():
-            for row, step in enumerate(written.tolist()):
-                rows.write(step, first.number, row)
-        return rows
+        ``kind`` is an optimizer of `gradviz.optim`, ``options`` are its settings: ``("SGD", {"lr": 0.1})``.
+        """
+        with self._mutex:
+            self._updates.tell(kind, options, self._last_step)
+            self._write_events()
 
-    def _first_structure(self, loss: Any) -> int | None:
-        """Find out, at the first loss that is no float, how to look at it."""
-        if not _has_graph(loss):
-            return None
-        from gradviz.sources import own
+    def _later(self, step: int | None, kind: str, text: str, data: Mapping[str, Any]) -> None:
+        """Take note of an event that is to be written after the row."""
+        self._waiting.append((step, kind, text, data))
 
-        self._structure_of = own.Structures()
-        if self._given is None or all(_has_graph(tensor) for tensor in self._given.values()):
-            self._look = own.numbers
-        return self._structure_of(loss)
+    def _write_events(self) -> None:
+        while self._waiting:
+            self._events.write(*self._waiting[0])
+            del self._waiting[0]
 
-    def _found(self, loss: Any, key: int | None) -> Mapping[str, Any]:
-        """Return the parameters in the graph of the loss, by name."""
-        if key is None:
-            raise GradvizTypeError(
-                f"the loss is a {type(loss).__name__} without a graph, so its parameters cannot be found",
-                hint='pass them: trace(path, params={"w": w})',
-            )
-        from gradviz.sources import own
+    # -- what `budget`, `on_error` and `progress` put around a step ------------------------------
 
-        names = self._found_names.get(key)
-        if names is None:
-            found = own.parameters(loss)
-            self._found_names[key] = tuple(found)
-            return found
-        return dict(zip(names, own.leaves(loss), strict=True))
+    def _measured(self, inner: Callable[..., None], budget: Budget) -> Callable[..., None]:
+        """Return a step that takes the time, and lowers the level where it is too long."""
 
-    def _refuse_if_closed(self) -> None:
-        if self._state == "closed":
-            raise TraceError(f"the trace {self.path} is closed", hint="call step() inside the with block")
+        def step(loss: Any, *, step: int | None = None) -> None:
+            budget.begin()
+            inner(loss, step=step)
+            budget.end()
+            if budget.is_exceeded():
+                self._lower(budget)
+
+        return step
+
+    def _lower(self, budget: Budget) -> None:
+        """Go on with less, and say so."""
+        with self._mutex:
+            change = self._streams.lower()
+            if change is not None:
+                text = (
+                    f"recording took {budget.cost:.1%} of the time, more than the budget of {budget.limit:.1%}:"
+                    f" {WORDS[change[1]]} from here on"
+                )
+                data = {"from": change[0], "to": change[1], "reason": "budget", "cost": budget.cost}
+                self._later(self._last_step, "level", text, data | {"budget": budget.limit})
+                self._write_events()
+
+    def _forgiven(self, inner: Callable[..., None]) -> Callable[..., None]:
+        """Return a step that warns where a row cannot be written, and then writes nothing more."""
+
+        def step(loss: Any, *, step: int | None = None) -> None:
+            try:
+                inner(loss, step=step)
+            except TraceError as error:
+                if error.errno is None:
+                    raise
+                self._give_up(error)
+
+        return step
+
+    def _give_up(self, error: TraceError) -> None:
+        with self._mutex:
+            self._state = "failed"
+            self.step = _silent  # type: ignore[method-assign]
+            self._let_go()
+        text = f"the trace {self.path} is incomplete, nothing more is written: {error}"
+        warnings.warn(text, RuntimeWarning, stacklevel=4)
+
+    def _shown(self, inner: Callable[..., None], progress: Progress) -> Callable[..., None]:
+        """Return a step that shows how it goes."""
+        self._progress = progress
+
+        def step(loss: Any, *, step: int | None = None) -> None:
+            inner(loss, step=step)
+            number = self._last_step if step is None else step
+            progress.update(number or 0, scalar_loss(loss), lambda: gradient_norm(self._streams.params))
+
+        return step
+
+    # -- the end ---------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Give back the room not used and let others write here; a second call does nothing."""
+        self._close(None)
+
+    def _close(self, error: type[BaseException] | None) -> None:
         with self._mutex:
+            if self._progress is not None:
+                self._progress.close()
             if self._state != "open":
                 return
             self._state = "closed"
-            self._rows.clear()
-            for file in self._files():
-                file.close()
-            self._directory.close()
+            try:
+                self._write_end(error)
+            finally:
+                self._streams.close()
+                self._filing.close()
+                self._directory.close()
+
+    def _write_end(self, error: type[BaseException] | None) -> None:
+        """Write what is still to be said: the rule of the last update, and that and how the run ended."""
+        if STEPPED.count != self._updates.seen:
+            self._updates.follow(self._streams.params, self._last_step)
+        how = "closed" if error is None else f"ended by {error.__name__}"
+        data = {"steps": len(self), "error": None if error is None else error.__name__}
+        self._later(self._last_step, "end", f"{how} after {len(self)} steps", data)
+        self._write_events()
+
+    def _let_go(self) -> None:
+        """Close everything, whatever of it still can be closed."""
+        self._streams.close()
+        for close in (self._filing.close, self._directory.close):
+            with contextlib.suppress(OSError):  # it was the reason to give up
+                close()
 
     def _abandon(self) -> None:
         """Write nothing more, and touch nothing: this is the child of a fork."""
         self._mutex = threading.Lock()
         self._state = "abandoned"
-        self._rows.clear()
-        for file in self._files():
-            file.abandon()
+        self._streams.close()
+        self._filing.abandon()
         self._directory.close()
         self.step = _silent  # type: ignore[method-assign]
 
     def __enter__(self) -> Trace:
-        self._refuse_if_closed()
+        if self._state == "closed":
+            raise TraceError("the trace is closed", hint="open another", where=str(self.path))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            return self.close()
+        with contextlib.suppress(OSError):  # the error that ended the block is the one to be seen
+            self._close(kind)
+        return None
 
     def __len__(self) -> int:
-        return sum(rows.file.count for rows in self._segments.values())
+        return len(self._filing)
 
     def __repr__(self) -> str:
         return f"Trace({str(self.path)!r}, {len(self)} steps, {self._state})"
@@ -288,33 +371,26 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_all)
 
 
-def named(params: Params) -> Mapping[str, Any]:
-    """Return the parameters by name; those of a list are named by themselves, or ``p0``, ``p1``, ...
-
-    >>> named([1.5, 2.5])
-    {'p0': 1.5, 'p1': 2.5}
-    """
-    if isinstance(params, Mapping):
-        wrong = [name for name in params if not isinstance(name, str)]
-        if wrong:
-            raise GradvizTypeError(f"a parameter's name must be a str, not {wrong[0]!r}")
-        return params
-    if not isinstance(params, Iterable):
-        raise GradvizTypeError(f"params is a {type(params).__name__}", hint='give names to tensors: {"w": w}')
-    names = [str(getattr(tensor, "name", None) or f"p{i}") for i, tensor in enumerate(params)]
-    if len(set(names)) < len(names):
-        raise GradvizValueError(f"two parameters have one name: {names}", hint="pass a dict of names to parameters")
-    return dict(zip(names, params, strict=True))
+def _new_directory(folder: Path, exist: str, info: Mapping[str, Any]) -> RunDirectory:
+    """Claim the directory of a run and write what it is."""
+    directory = RunDirectory(folder, exist=exist)
+    try:
+        directory.write_info(info)
+    except BaseException:
+        directory.close()
+        raise
+    return directory
 
 
-def _readable(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the parameters if none is a bare number, which has no ``data`` and ``grad`` to read at every step."""
-    for name, tensor in params.items():
-        if isinstance(tensor, int | float | str | np.ndarray | np.generic):
-            raise GradvizTypeError(f"parameter {name[:80]!r} is a {type(tensor).__name__}", hint="give a Tensor")
-    return params
+def _check_choice(name: str, value: Any, known: Sequence[str]) -> None:
+    if value not in known:
+        raise GradvizValueError(f"{name}={value!r}", hint=f"choose one of {', '.join(known)}")
 
 
-def _has_graph(loss: Any) -> bool:
-    """Tell whether the loss is a Tensor of this package (of others, only the numbers are recorded)."""
-    return any(base.__module__.startswith("gradviz.engine") for base in type(loss).__mro__)
+def _checked_interval(checkpoint: Any) -> int:
+    """Return the number of steps from one checkpoint to the next."""
+    if isinstance(checkpoint, bool) or not isinstance(checkpoint, int):
+        raise GradvizTypeError(f"checkpoint={str(checkpoint)[:80]!r} is no whole number of steps")
+    if checkpoint < 1:
+        raise GradvizValueError(f"checkpoint={checkpoint}", hint="give the number of steps between two, at least 1")
+    return checkpoint

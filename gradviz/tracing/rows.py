@@ -12,13 +12,15 @@ from zlib import adler32
 
 import numpy as np
 
-from gradviz.tracing.columns import Numbers, norm
+from gradviz.tracing.columns import Numbers
 from gradviz.tracing.layout import COUNT_AT, COUNT_END, INDEX, Column, Layout, digest
+from gradviz.tracing.levels import measures
 from gradviz.tracing.store import RowFile
 
 __all__ = ["IndexRows", "Look", "Rows", "rows_for"]
 
 FLOATS = frozenset((float, np.float64))
+KEPT = frozenset(("value", "grad", "input", "state"))  # parts that are the number itself
 
 Look = Callable[[Any], tuple[Any, Any]]  # value and gradient of one parameter
 
@@ -26,11 +28,14 @@ Look = Callable[[Any], tuple[Any, Any]]  # value and gradient of one parameter
 class Rows:
     """Writes rows of one layout: any mixture of scalars and arrays."""
 
+    is_checkpointed = False  # whether checkpoints are needed to compute the rest
+
     def __init__(self, number: int, names: tuple[str, ...], columns: Sequence[Column], file: RowFile) -> None:
         self.number = number
         self.names = names
         self.file = file
         self.layout = Layout(columns)
+        self._inputs = sum(column.part == "input" for column in columns)
         position = {column: i for i, column in enumerate(columns)}
         bit = {column: 1 << i for column, i in self.layout.flag_bit.items()}
         self._scalars = [(position[c], bit.get(c, 0)) for c in self.layout.scalars]
@@ -38,17 +43,23 @@ class Rows:
         self._shifts = range(0, 32 * self.layout.flag_words, 32)
         self._no_digests = [0] * self.layout.digest_words
 
-    def write_from(self, step: int, loss: float, params: Mapping[str, Any], look: Look) -> bool:
-        """Write one row; False, and nothing is written, if the parameters do not fit the layout."""
+    def write_from(
+        self, step: int, loss: float, params: Mapping[str, Any], look: Look, inputs: Sequence[Any] = ()
+    ) -> bool:
+        """Write one row; False, and nothing is written, if parameters and inputs do not fit the layout."""
         if self.names != tuple(params):
             return False
         numbers: list[Any] = []
         for tensor in params.values():
             numbers += look(tensor)
-        return self.write(step, loss, numbers)
+        return self.write(step, loss, numbers, inputs)
 
-    def write(self, step: int, loss: float, numbers: Numbers) -> bool:
+    def write(self, step: int, loss: float, numbers: Numbers, inputs: Sequence[Any] = ()) -> bool:
         """Write one row; False, and nothing is written, if the numbers do not fit the layout."""
+        return len(inputs) == self._inputs and self._write(step, loss, [*numbers, *inputs])
+
+    def _write(self, step: int, loss: float, numbers: Numbers) -> bool:
+        """Write one row of numbers that stand in the order of the columns."""
         flags = 0
         scalars: list[float] = []
         for i, bit in self._scalars:
@@ -96,9 +107,9 @@ class ScalarRows(Rows):
 
     def __init__(self, number: int, names: tuple[str, ...], columns: Sequence[Column], file: RowFile) -> None:
         super().__init__(number, names, columns, file)
-        self.write_from = self._fast_writer()  # type: ignore[assignment, method-assign]
+        self.write_from = self._fast_writer()  # type: ignore[method-assign]
 
-    def _fast_writer(self) -> Callable[[int, float, Mapping[str, Any], Look], bool]:
+    def _fast_writer(self) -> Callable[..., bool]:
         """Return ``write_from`` with everything that never changes looked up once, and ``append`` written out."""
         names, seed, file, now = self.names, self.layout.seed, self.file, time.time
         row_format = struct.Struct(f"{self.layout.head.format} {len(self.layout.padding)}x")
@@ -107,21 +118,28 @@ class ScalarRows(Rows):
         flags = [every >> shift & 0xFFFFFFFF for shift in self._shifts]
         pack_checksum, checksum_at = struct.Struct("=I").pack_into, self.layout.checksum_at
         counted = slice(COUNT_AT, COUNT_END)
-        count = len(names)
+        count, inputs_count = len(names), self._inputs
         slowly = super().write_from
 
-        def write_from(step: int, loss: float, params: Mapping[str, Any], look: Look) -> bool:
+        def write_from(
+            step: int, loss: float, params: Mapping[str, Any], look: Look, inputs: Sequence[Any] = ()
+        ) -> bool:
             numbers: list[Any] = []
             try:
                 for name in names:
                     pair = value, grad = look(params[name])
                     if value.__class__ is not float or grad.__class__ is not float:
-                        return slowly(step, loss, params, look)
+                        return slowly(step, loss, params, look, inputs)
                     numbers += pair
             except KeyError:
                 return False
-            if len(params) != count:
+            if len(params) != count or len(inputs) != inputs_count:
                 return False
+            if inputs:
+                for value in inputs:
+                    if value.__class__ is not float:
+                        return False
+                numbers += inputs
             row = pack(step, now(), *flags, 0, loss, *numbers)
             rows = file.count
             start = begin + rows * size
@@ -139,21 +157,33 @@ class ScalarRows(Rows):
         return write_from
 
 
-class NormRows(Rows):
-    """Writes scalars as they are and of every array its norm."""
+class MeasuredRows(Rows):
+    """Writes scalars as they are, and of every array what is measured of it."""
 
-    def __init__(self, number: int, names: tuple[str, ...], columns: Sequence[Column], file: RowFile) -> None:
+    def __init__(
+        self, number: int, names: tuple[str, ...], columns: Sequence[Column], file: RowFile, form: str
+    ) -> None:
         super().__init__(number, names, columns, file)
-        self._is_norm = [column.part in {"norm", "grad_norm"} for column in columns]
+        self.is_checkpointed = form == "checkpoint"
+        self._measure, self._results = measures(form)
+        self._is_measured = _grouped([column.part in KEPT for column in columns], self._results)
 
-    def write(self, step: int, loss: float, numbers: Numbers) -> bool:
+    def write(self, step: int, loss: float, numbers: Numbers, inputs: Sequence[Any] = ()) -> bool:
         """Write one row; False, and nothing is written, if the numbers do not fit the layout."""
-        measured = []
-        for number, is_norm in zip(numbers, self._is_norm, strict=True):
-            if is_norm is not isinstance(number, np.ndarray) and number is not None:
+        if len(inputs) != self._inputs:
+            return False
+        measure: Any = self._measure
+        measured: list[Any] = []
+        for number, is_measured in zip(numbers, self._is_measured, strict=False):
+            if not is_measured:
+                measured.append(number)
+            elif number is None:
+                measured += [None] * self._results
+            elif number.__class__ is np.ndarray:
+                measured += measure(number)
+            else:
                 return False
-            measured.append(norm(number) if is_norm and number is not None else number)
-        return super().write(step, loss, measured)
+        return self._write(step, loss, [*measured, *inputs])
 
 
 class IndexRows:
@@ -168,13 +198,27 @@ class IndexRows:
         self.file.append(INDEX.pack(step, segment, row, checksum))
 
 
-def rows_for(number: int, names: tuple[str, ...], columns: Sequence[Column], file: RowFile) -> Rows:
+def rows_for(number: int, names: tuple[str, ...], columns: Sequence[Column], file: RowFile, form: str) -> Rows:
     """Choose the writer for these columns."""
-    if any(column.part in {"norm", "grad_norm"} for column in columns):
-        return NormRows(number, names, columns, file)
+    if any(column.part not in KEPT for column in columns):
+        return MeasuredRows(number, names, columns, file, form)
     layout = Layout(columns)
     kind = ScalarRows if not layout.arrays and not layout.is_large else Rows
     return kind(number, names, columns, file)
+
+
+def _grouped(is_kept: Sequence[bool], results: int) -> list[bool]:
+    """Return of every number whether it is measured, from what is said of its columns.
+
+    >>> _grouped([True, False, False, True], 2)
+    [False, True, False]
+    """
+    found: list[bool] = []
+    at = 0
+    while at < len(is_kept):
+        found.append(not is_kept[at])
+        at += 1 if is_kept[at] else results
+    return found
 
 
 def _missing(dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:

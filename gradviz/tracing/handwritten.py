@@ -1,0 +1,154 @@
+"""Recognising an update that is written out in the loop, ``w -= lr * w.grad``, from what it did, bit for bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from gradviz.graphs.plain import same_bits
+from gradviz.tracing.updates import Say
+
+__all__ = ["HandWritten", "rate_of", "rates_of"]
+
+PROBES = 32  # elements a rate has to fit before all of them are looked at
+DIGITS = 17  # with so many every float64 can be told from its neighbours
+NEIGHBOURS = 3
+
+Numbers = Mapping[str, tuple[Any, Any]]  # value and gradient by name
+
+
+class HandWritten:
+    """Compares the parameters after an update with what ``old - lr * grad`` gives, and says which rates it finds."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._waiting: tuple[int, dict[str, tuple[Any, Any]]] | None = None
+        self._rates: dict[str, float] | None = None
+        self._has_warned = False
+
+    def expect(self, step: int, numbers: Numbers) -> None:
+        """Keep the values and gradients of this step, to be compared after its update."""
+        self._waiting = step, {name: (_copied(value), _copied(grad)) for name, (value, grad) in numbers.items()}
+
+    def forget(self) -> None:
+        """Compare nothing: the rule of the updates is known."""
+        self._waiting = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is an update to compare."""
+        return self._waiting is not None
+
+    def compare(self, values: Mapping[str, Any]) -> None:
+        """Compare the values after the update with what was expected."""
+        if self._waiting is None:
+            return
+        (step, before), self._waiting = self._waiting, None
+        if before.keys() != values.keys():
+            return
+        rates = rates_of(before, values, (self._rates or {}).values())
+        if rates is None:
+            self._warn(step)
+        elif rates != self._rates:
+            self._rates = rates
+            several = sorted(set(rates.values()))
+            shown = "one learning rate" if len(several) == 1 else f"{len(several)} learning rates"
+            text = f"the loop itself subtracts {shown} ({', '.join(map(repr, several[:8]))}) times the gradient"
+            self._say(step, "update", text, {"rates": rates})
+
+    def _warn(self, step: int) -> None:
+        """Say once that there is no replay between checkpoints."""
+        if not self._has_warned:
+            self._has_warned = True
+            text = (
+                "the update after this step is not new = old - lr * gradient, nor that of a known optimizer, so steps"
+                " between checkpoints cannot be computed again: give trace(optimizer=...) what makes the updates,"
+                ' or trace with level="full"'
+            )
+            self._say(step, "update", text, {"rates": {}})
+
+
+def rates_of(before: Numbers, after: Mapping[str, Any], known: Iterable[float] = ()) -> dict[str, float] | None:
+    """Return the learning rate of every parameter that a gradient has reached; None if there is none for one of them.
+
+    >>> rates_of({"w": (3.0, 2.0), "b": (1.0, None)}, {"w": 3.0 - 0.1 * 2.0, "b": 1.0})
+    {'w': 0.1}
+    """
+    rates: dict[str, float] = {}
+    tried = list(dict.fromkeys(known))
+    # many elements tell the rate, one or two leave a choice: take that of the others then
+    for name in sorted(before, key=lambda name: -np.size(before[name][0])):
+        old, grad = before[name]
+        if grad is None:
+            if not same_bits(old, after[name]):
+                return None
+            continue
+        rate = rate_of(old, grad, after[name], tried)
+        if rate is None:
+            return None
+        rates[name] = rate
+        tried = list(dict.fromkeys([rate, *tried]))
+    return {name: rates[name] for name in before if name in rates}
+
+
+def rate_of(old: Any, grad: Any, new: Any, known: Iterable[float] = ()) -> float | None:
+    """Return a learning rate with ``new == old - lr * grad`` to the last bit, or None.
+
+    Candidates are the ``known`` ones, then what the element of the largest gradient suggests: the shortest decimals
+    close to ``(old - new) / grad``, and the neighbours of that quotient.
+
+    >>> rate_of(np.array([1.0, 2.0]), np.array([0.3, -7.0]), np.array([1.0, 2.0]) - 0.05 * np.array([0.3, -7.0]))
+    0.05
+    """
+    if np.shape(old) != np.shape(new) or np.shape(old) != np.shape(grad):
+        return None
+    probes = _largest(grad)
+    o, g, n = (np.asarray(x).reshape(-1)[probes] for x in (old, grad, new))
+    with np.errstate(all="ignore"):
+        for rate in (*known, *_candidates(o, g, n)):
+            if same_bits(o - rate * g, n) and same_bits(_moved(old, rate, grad), new):
+                return rate
+    return None
+
+
+def _moved(old: Any, rate: float, grad: Any) -> Any:
+    new = old - rate * grad
+    return new if new.__class__ is float else np.asarray(new)
+
+
+def _largest(grad: Any) -> np.ndarray:
+    """Return where the finite gradients lie that are largest, the very largest first."""
+    sizes = np.abs(np.asarray(grad).reshape(-1))
+    sizes = np.where(np.isfinite(sizes), sizes, 0)
+    count = min(PROBES, sizes.size)
+    chosen = np.argpartition(sizes, sizes.size - count)[sizes.size - count :] if count else np.zeros(0, int)
+    return chosen[np.argsort(-sizes[chosen], kind="stable")]
+
+
+def _candidates(old: np.ndarray, grad: np.ndarray, new: np.ndarray) -> Iterator[float]:
+    """Yield learning rates that the first element allows, the simplest first."""
+    if not old.size or not math.isfinite(float(grad[0])) or not float(grad[0]):
+        yield 0.0  # without a gradient every rate is as good
+        return
+    g = float(grad[0])
+    quotient = (float(old[0]) - float(new[0])) / g
+    if not math.isfinite(quotient):
+        return
+    rounding = 2 * abs(float(np.spacing(max(abs(old[0]), abs(new[0])))) / g)
+    seen: set[float] = set()
+    for digits in range(1, DIGITS + 1):
+        rate = float(f"{quotient:.{digits}g}")
+        if abs(rate - quotient) <= rounding and rate not in seen:
+            seen.add(rate)
+            yield rate
+    low = high = quotient
+    for _ in range(NEIGHBOURS):
+        low, high = math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
+        yield from (low, high)
+
+
+def _copied(number: Any) -> Any:
+    return number.copy() if isinstance(number, np.ndarray) else number
