@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -9,124 +10,156 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.errors import GradvizError, TraceError
-from gradviz.graphs import Frame, Graph, Node, Number
-from gradviz.graphs.plain import frozen_number, same_bits
-from gradviz.tracing.columns import leaf_columns
-from gradviz.tracing.segments import Segment
+from gradviz.graphs import Frame, Graph, Node
+from gradviz.tracing.layout import digest
 
 if TYPE_CHECKING:
     from gradviz.tracing.opening import StructureRows
 
-__all__ = ["frame_of"]
+__all__ = ["Computed", "Recorded", "ReplayError", "computed", "partial_frame", "recorded_row", "whole_frame"]
 
 REPLAY_LIMIT = 1 << 29  # numbers in all values of a graph together
+OF_VALUE = {"value": "values", "input": "values", "grad": "grads", "digest": "digests", "grad_digest": "grad_digests"}
 
-
-@dataclass
-class Recorded:
-    """What one row says: the loss, and by node the values and gradients (None: there was none)."""
-
-    loss: float
-    values: dict[int, Number | None] = field(default_factory=dict)
-    grads: dict[int, Number | None] = field(default_factory=dict)
-    damaged: bool = False
-
-
-def frame_of(part: StructureRows, row: int) -> Frame:
-    """Return the frame of one row."""
-    rows = np.array([row])
-    step, time, loss = (part.rows.head(name, rows)[0].item() for name in ("step", "time", "loss"))
-    graph = part.graph or _stand_in(part)
-    recorded = _recorded(part, graph, rows, loss)
-    meta = {"time": time}
-    if part.graph is None:
-        return _frame(graph, recorded, step, meta | {"replay": "the loss had no graph, only numbers"})
-    try:
-        values, grads, edges = _replayed(part, graph, recorded)
-    except ReplayError as error:
-        return _frame(graph, recorded, step, meta | {"replay": str(error)})
-    return Frame(graph, values, grads, edges=edges, step=step, meta=meta | {"replay": "exact"})
+Numbers = dict[str, Any]  # floats and arrays by name; None: there was none
 
 
 class ReplayError(Exception):
     """The numbers that were not recorded cannot be computed again."""
 
 
-def _recorded(part: StructureRows, graph: Graph, rows: np.ndarray, loss: float) -> Recorded:
-    """Read the row."""
-    recorded = Recorded(loss)
-    leaves = {node.name: node.id for node in graph.nodes if node.kind != "op"}
-    for (name, kind), column in part.rows.columns.items():
-        if name not in leaves or kind not in {"value", "grad"}:
+@dataclass(eq=False)
+class Recorded:
+    """What one row says of a step: the numbers and checksums of parameters, and of inputs that change, by name."""
+
+    part: StructureRows
+    step: int
+    time: float
+    loss: float
+    values: Numbers = field(default_factory=dict)
+    grads: Numbers = field(default_factory=dict)
+    digests: Numbers = field(default_factory=dict)
+    grad_digests: Numbers = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+
+    @property
+    def graph(self) -> Graph | None:
+        """The graph of the step, if it had one."""
+        return self.part.graph
+
+
+@dataclass(eq=False)
+class Computed:
+    """Every value and gradient of one step, by node, proved by what was recorded of it."""
+
+    graph: Graph
+    values: list[Any]
+    grads: list[Any]
+
+    def grads_by_name(self) -> Numbers:
+        """Return the gradients of the parameters by name."""
+        return {node.name: self.grads[node.id] for node in self.graph.nodes if node.kind == "param"}
+
+
+def recorded_row(part: StructureRows, row: int) -> Recorded:
+    """Read one row."""
+    rows = np.array([row])
+    step, time, loss = (part.rows.head(name, rows)[0].item() for name in ("step", "time", "loss"))
+    recorded = Recorded(part, step, time, loss)
+    for (name, what), column in part.rows.columns.items():
+        if what not in OF_VALUE:
             continue
-        values, present = part.rows.read(column, rows)
-        number = frozen_number(values[0]) if present[0] else None
-        recorded.damaged |= number is None and kind == "value"
-        (recorded.values if kind == "value" else recorded.grads)[leaves[name]] = number
+        numbers, there = part.rows.read(column, rows)
+        number = numbers[0].item() if column.is_scalar or what.endswith("digest") else numbers[0, ...]
+        getattr(recorded, OF_VALUE[what])[name] = number if there[0] else None
+        if part.rows.is_damaged(column, row):
+            recorded.damaged.append(name)
     return recorded
 
 
-def _frame(graph: Graph, recorded: Recorded, step: int, meta: dict[str, Any]) -> Frame:
-    """Return a frame of nothing but what was recorded."""
-    values = recorded.values | dict.fromkeys(graph.outputs[:1], recorded.loss)
-    return Frame(
-        graph,
-        [values.get(node.id) for node in graph.nodes],
-        [recorded.grads.get(node.id) for node in graph.nodes],
-        step=step,
-        meta=meta,
-    )
+def computed(recorded: Recorded, leaves: Mapping[int, Any], known: Numbers) -> Computed:
+    """Compute a step again from its leaves; ``known`` are values of parameters that were not recorded in this row.
 
-
-def _replayed(part: StructureRows, graph: Graph, recorded: Recorded) -> tuple[Any, Any, Any]:
-    """Compute the iteration again; raise ReplayError unless loss and gradients come out as recorded."""
+    Raises ReplayError unless the loss and the gradients come out as recorded, to the last bit.
+    """
     from gradviz.sources import own
 
+    graph = recorded.graph
+    if graph is None:
+        raise ReplayError("the loss had no graph, only numbers")
     if recorded.damaged:
-        raise ReplayError("a parameter is damaged in the trace")
+        raise ReplayError(f"{recorded.damaged[0]!r} is damaged in the trace")
     if sum(prod(node.shape) for node in graph.nodes) > REPLAY_LIMIT:
         raise ReplayError(f"the graph holds more than {REPLAY_LIMIT} numbers")
-    leaves = {**_leaves(part, graph), **{i: value for i, value in recorded.values.items() if value is not None}}
+    given = {**known, **recorded.values}
+    by_node = {node.id: given[node.name] for node in graph.nodes if node.kind != "op" and node.name in given}
     try:
         with np.errstate(all="ignore"):
-            values, grads = own.replay(graph, leaves)
+            values, grads = own.replay(graph, {**leaves, **by_node})
     except Exception as error:  # a trace may come from anywhere: whatever an op says of it is the reason
-        raise ReplayError(f"the graph cannot be computed again: {str(error).splitlines()[:1]}") from error
-    loss = np.asarray(values[graph.outputs[0]])
-    if not same_bits(float(loss.reshape(())), recorded.loss):
+        raise ReplayError(f"the graph cannot be computed again: {(str(error).splitlines() or [''])[0]}") from error
+    _compare(recorded, graph, values, grads)
+    return Computed(graph, values, grads)
+
+
+def _compare(recorded: Recorded, graph: Graph, values: list[Any], grads: list[Any]) -> None:
+    """Raise ReplayError unless loss and gradients are as recorded."""
+    loss = float(np.asarray(values[graph.outputs[0]]).reshape(()))
+    if not identical(loss, recorded.loss):
         raise ReplayError(
-            "computing again gives another loss: an input or constant changed since the structure was first seen,"
+            "computing again gives another loss: an input or constant changed that was not recorded,"
             " or the parameters changed between backward() and step()"
         )
-    for node, grad in recorded.grads.items():
-        if not same_bits(frozen_number(grads[node]), grad):
+    for node in graph.nodes:
+        grad = grads[node.id]
+        if node.kind == "op":
+            continue
+        same = identical(grad, recorded.grads[node.name]) if node.name in recorded.grads else True
+        if node.name in recorded.grad_digests:
+            same = (None if grad is None else digest_of(grad)) == recorded.grad_digests[node.name]
+        if not same:
             raise ReplayError(
-                f"computing again gives another gradient of {graph.nodes[node].name!r}:"
+                f"computing again gives another gradient of {node.name!r}:"
                 " gradients of several backward() calls were added up, or changed by hand"
             )
-    return values, grads, own.edge_numbers(graph, values, grads)
 
 
-def _leaves(part: StructureRows, graph: Graph) -> dict[int, Number]:
-    """Read the inputs and constants of the structure's first step."""
-    columns = leaf_columns(graph, part.rows.layout.columns)
-    if not columns:
-        return {}
-    path = part.rows.path
-    try:
-        segment = Segment(path.with_name(path.name.replace("seg", "leaves")), tuple(columns.values()))
-    except TraceError as error:
-        raise ReplayError(f"inputs and constants are not known: {error.message}") from error
-    if segment.count != 1 or not segment.intact[0]:
-        raise ReplayError("inputs and constants are damaged in the trace")
-    leaves: dict[int, Number] = {}
-    for node, column in columns.items():
-        values, present = segment.read(column, np.array([0]))
-        number = frozen_number(values[0]) if present[0] else None
-        if number is None:
-            raise ReplayError(f"the value of {graph.nodes[node].name!r} is damaged in the trace")
-        leaves[node] = number
-    return leaves
+def digest_of(number: Any) -> int:
+    """Return the `digest` of an array in any order."""
+    return digest(np.ascontiguousarray(number))
+
+
+def identical(one: Any, other: Any) -> bool:
+    """Tell whether two numbers have the same dtype, shape and bits; of single numbers the value counts alone."""
+    if one is None or other is None:
+        return one is other
+    first, second = np.asarray(one), np.asarray(other)
+    if first.shape == second.shape == () and first.dtype != second.dtype:
+        first, second = first.astype(float), second.astype(float)
+    return first.dtype == second.dtype and first.shape == second.shape and first.tobytes() == second.tobytes()
+
+
+def whole_frame(recorded: Recorded, found: Computed) -> Frame:
+    """Return the frame of a step that was computed again."""
+    from gradviz.sources import own
+
+    edges = own.edge_numbers(found.graph, found.values, found.grads)
+    meta = {"time": recorded.time, "replay": "exact"}
+    return Frame(found.graph, found.values, found.grads, edges=edges, step=recorded.step, meta=meta)
+
+
+def partial_frame(recorded: Recorded, known: Numbers, reason: str) -> Frame:
+    """Return a frame of what was recorded, and of the values that are ``known`` beyond."""
+    graph = recorded.graph or _stand_in(recorded.part)
+    values, grads = {**known, **recorded.values}, recorded.grads
+    outputs = set(graph.outputs[:1])
+    return Frame(
+        graph,
+        [recorded.loss if n.id in outputs else values.get(n.name) if n.kind != "op" else None for n in graph.nodes],
+        [grads.get(node.name) if node.kind != "op" else None for node in graph.nodes],
+        step=recorded.step,
+        meta={"time": recorded.time, "replay": reason},
+    )
 
 
 def _stand_in(part: StructureRows) -> Graph:

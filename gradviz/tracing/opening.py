@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import copy
 import re
-import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,69 +13,260 @@ import numpy as np
 
 from gradviz.errors import GradvizError, TraceError
 from gradviz.graphs import Graph
-from gradviz.tracing.layout import (
-    COUNT_AT,
-    COUNT_END,
-    INDEX_DESCR,
-    INDEX_DTYPE,
-    SUFFIXES,
-    Column,
-    npy_header,
-    without_count,
-)
-from gradviz.tracing.segments import Segment, mapped, ranges, read_text, split_header
+from gradviz.tracing.following import is_live
+from gradviz.tracing.growing import Growing
+from gradviz.tracing.layout import PARTS, SUFFIXES, Column
+from gradviz.tracing.ordering import Index, entries, keys, order_of_all
+from gradviz.tracing.records import EventLines, Records
+from gradviz.tracing.segments import Segment, read_text
 from gradviz.tracing.store import VERSION, unsealed
 
-__all__ = ["StructureRows", "read_info", "read_order", "read_records", "read_segments"]
+__all__ = ["RunFiles", "StructureRows", "heads_of", "pieces_of"]
 
 INFO_LIMIT = 1 << 24  # bytes of run.json
-GRAPHS_LIMIT = 1 << 29  # bytes of graphs.jsonl
 SEGMENT_LIMIT = 100_000
 SEGMENT_NAME = re.compile(r"seg-(\d{4,6})\.npy")
+INDEX = "index.npy"
+PARAMETER_PARTS = frozenset(PARTS) - {"input", "state"}
+HIDDEN = frozenset(("digest", "grad_digest"))  # they prove a replay and say nothing to people
 
 
 class StructureRows:
-    """One structure of a run: its rows, its graph, and the leaves to replay it from."""
+    """One segment of a run: rows of one structure with the same columns, and their graph."""
 
-    def __init__(self, rows: Segment, record: dict[str, Any]) -> None:
+    def __init__(self, number: int, rows: Segment, records: Records, listed: Sequence[str]) -> None:
+        self.number = number
         self.rows = rows
-        self.notes: list[str] = []
-        self._record = record
+        self._records = records
+        self._listed = listed
+        self._only: frozenset[str] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The parameters it records."""
-        return tuple(dict.fromkeys(name for name, _ in self.rows.columns))
+        return self._names(PARAMETER_PARTS)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The inputs and constants whose values it records at every step, because they change."""
+        return self._names({"input"})
+
+    def _names(self, parts: Iterable[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(c.name for c in self._columns if c.part in parts))
+
+    @cached_property
+    def _columns(self) -> list[Column]:
+        """Its columns by parameter, in the order in which the parameters are listed."""
+        columns = self.rows.layout.columns
+        place = {name: i for i, name in enumerate(dict.fromkeys([*self._listed, *(c.name for c in columns)]))}
+        shown = (c for c in columns if self._only is None or c.name in self._only)
+        return sorted(shown, key=lambda c: (c.part == "input", place[c.name], PARTS.index(c.part)))
 
     @property
     def labels(self) -> list[tuple[str, Column]]:
         """Its columns with the keys they have in a row of the run, by parameter."""
-        given = self._record.get("columns") or [(c.name, c.part) for c in self.rows.layout.columns]
-        keys = [(entry[0], entry[1]) for entry in given]
-        return [(name + SUFFIXES[part], self.rows.columns[name, part]) for name, part in keys]
+        return [(c.name + SUFFIXES[c.part], c) for c in self._columns if c.part not in HIDDEN]
 
-    @cached_property
+    @property
     def graph(self) -> Graph | None:
         """Its graph, or None if there was none or it cannot be read."""
-        if self._record.get("graph") is None:
-            return None
-        try:
-            return Graph.from_json(json.dumps(self._record["graph"]))
-        except GradvizError as error:
-            self.notes.append(f"graphs.jsonl: the graph of {self.rows.path.name} cannot be read: {error.message}")
-            return None
+        return self._records.graph(self.number)
 
     @property
     def damage(self) -> list[str]:
         """What has been found wrong so far, in words."""
-        return [*self.notes, *self.rows.damage]
+        return self.rows.damage
+
+    def having(self, names: Iterable[str]) -> StructureRows:
+        """Return the same rows with nothing but these parameters and inputs in sight."""
+        part = copy.copy(self)
+        part.__dict__.pop("_columns", None)
+        part._only = frozenset(names)
+        return part
 
 
-def read_info(folder: Path, notes: list[str]) -> dict[str, Any]:
+class RunFiles:
+    """The files of one run, read as far as they have been written; several `gradviz.Run` may look at them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.notes: dict[str, None] = {}
+        self._identity = _identity(folder)
+        self.info = _read_info(folder, self.notes)
+        self.records = Records(folder)
+        self.event_lines = EventLines(folder)
+        self.segments: dict[int, StructureRows] = {}
+        self._index: Index | None = None
+        self._rows_seen = 0  # of the first segment, before there was an index
+        self._order = Growing(np.zeros((0, 2), np.int64))
+        self._heads: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        nothing = np.zeros(0, np.int64)
+        self._sorted = nothing, nothing, nothing
+        self.is_settled = False  # nothing can be added any more
+        self.was_replaced = False
+        self._read(is_live(folder))
+
+    @property
+    def order(self) -> np.ndarray:
+        """(segment, row) of every iteration."""
+        return self._order.array
+
+    def head(self, name: str) -> np.ndarray:
+        """Return ``step``, ``time`` or ``loss`` of every iteration."""
+        order = self.order
+        known = self._heads.get(name)
+        if known is None or known[0] is not order:
+            known = self._heads[name] = order, heads_of(self.segments, order, name)
+        return known[1]
+
+    def position(self, number: int, row: int) -> int:
+        """Return where this row of this segment stands among all iterations."""
+        order = self.order
+        if self._sorted[0] is not order:
+            joined = keys(order)
+            places = np.argsort(joined, kind="stable")
+            self._sorted = order, joined[places], places
+        _, joined, places = self._sorted
+        return int(places[np.searchsorted(joined, keys(np.array([[number, row]])))[0]])
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The names of the parameters that run.json lists."""
+        names = self.info.get("names")
+        return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+
+    @property
+    def damage(self) -> list[str]:
+        """What has been found wrong so far, in words."""
+        parts = (note for part in self.segments.values() for note in part.damage)
+        return [*self.notes, *self.records.notes, *self.event_lines.notes, *parts]
+
+    def refresh(self) -> None:
+        """Look for what has been added."""
+        if not self.is_settled:
+            self._read(is_live(self.folder))
+
+    def check(self) -> None:
+        """Compare everything with its checksum that was not needed so far."""
+        self.records.check()
+        for part in self.segments.values():
+            part.rows.check_arrays()
+
+    def _read(self, is_live: bool) -> None:
+        """Read what is new, unless another run has taken the place of this one."""
+        order, known, events = self._order.array, set(self.segments), len(self.event_lines.events)
+        try:
+            self.records.refresh(is_live=is_live)
+            self.event_lines.refresh(is_live=is_live)
+            self._read_more() if is_live else self._read_to_the_end()
+        except TraceError:
+            if _identity(self.folder) == self._identity:
+                raise
+        self.is_settled = not is_live
+        if _identity(self.folder) != self._identity:
+            self._order = Growing(order)
+            self.segments = {n: part for n, part in self.segments.items() if n in known}
+            del self.event_lines.events[events:]
+            self.notes["the run was replaced or removed while it was read: later steps are not known"] = None
+            self.is_settled = self.was_replaced = True
+
+    # -- while somebody writes -----------------------------------------------------------------
+
+    def _read_more(self) -> None:
+        """Read on. Rows are looked at before the index: once that is there, it alone tells the order."""
+        if self._index is None:
+            rows = self._more_of_the_first()
+            if not (self.folder / INDEX).exists():
+                self._order.add(rows)
+                return
+            index = Index(self.folder / INDEX)
+            if index.count < self._rows_seen:
+                return  # it is being made from the rows of the first segment
+            self._index, self._order = index, Growing(np.zeros((0, 2), np.int64))
+        self._order.add(self._there(self._index))
+
+    def _more_of_the_first(self) -> np.ndarray:
+        """Return the intact rows that were added to the only segment."""
+        part = self._refreshed(0)
+        if part is None:
+            return np.zeros((0, 2), np.int64)
+        start, self._rows_seen = self._rows_seen, part.rows.count
+        return entries(0, start + np.flatnonzero(part.rows.intact[start:]))
+
+    def _there(self, index: Index) -> np.ndarray:
+        """Return the intact rows that were added to the index."""
+        found = index.added()
+        kept = np.zeros(len(found), bool)
+        for number in np.unique(found[:, 0]).tolist():
+            part = self._refreshed(number)
+            if part is not None:
+                mine = np.flatnonzero(found[:, 0] == number)
+                mine = mine[found[mine, 1] < part.rows.count]
+                kept[mine] = part.rows.intact[found[mine, 1]]
+        return found[kept]
+
+    def _refreshed(self, number: int) -> StructureRows | None:
+        """Return a segment with the rows that it has now; None if it cannot be read, or not yet."""
+        part = self.segments.get(number)
+        if part is not None:
+            part.rows.refresh(is_live=True)
+            return part
+        path = self.folder / f"seg-{number:04d}.npy"
+        if not path.exists():
+            return None
+        return self._opened(number, path, is_live=True)
+
+    # -- when nobody writes any more -----------------------------------------------------------
+
+    def _read_to_the_end(self) -> None:
+        found = _segment_paths(self.folder)
+        for number, path in found:
+            part = self.segments.get(number)
+            if part is None:
+                self._opened(number, path, is_live=False)
+            else:
+                part.rows.refresh(is_live=False)
+        self.segments = dict(sorted(self.segments.items()))
+        if found and not self.segments:
+            raise TraceError(f"nothing in {self.folder} can be read", hint="; ".join(self.damage)[:500])
+        order = order_of_all(self.folder, self.segments, self.notes)
+        if not np.array_equal(order, self.order):
+            self._order = Growing(order)
+
+    def _opened(self, number: int, path: Path, *, is_live: bool) -> StructureRows | None:
+        """Open one segment; if it cannot be read, that is noted."""
+        try:
+            rows = self.records.rows(path, "segment", number, is_live=is_live)
+        except (GradvizError, TypeError, ValueError, LookupError) as error:
+            self.notes[f"{path.name}: cannot be read: {str(error).splitlines()[0]}"] = None
+            return None
+        self.segments[number] = StructureRows(number, rows, self.records, self.listed)
+        return self.segments[number]
+
+
+def heads_of(segments: Mapping[int, StructureRows], order: np.ndarray, name: str) -> np.ndarray:
+    """Return ``step``, ``time`` or ``loss`` of the iterations in ``order``, in memory that cannot be written to."""
+    values: np.ndarray = np.zeros(len(order), np.int64 if name == "step" else np.float64)
+    for positions, number, rows in pieces_of(order):
+        values[positions] = segments[number].rows.head(name, rows)
+    values.flags.writeable = False
+    return values
+
+
+def pieces_of(order: np.ndarray) -> Iterator[tuple[np.ndarray, int, np.ndarray]]:
+    """Yield, of every segment, which iterations it holds, its number, and in which rows."""
+    places = np.argsort(order[:, 0], kind="stable")
+    numbers = order[places, 0]
+    ends = np.flatnonzero(np.diff(numbers)) + 1
+    for positions in np.split(places, ends) if len(places) else ():
+        yield positions, int(order[positions[0], 0]), order[positions, 1]
+
+
+def _read_info(folder: Path, notes: dict[str, None]) -> dict[str, Any]:
     """Read ``run.json``."""
     info = unsealed(read_text(folder / "run.json", INFO_LIMIT))
     if info is None:
-        notes.append("run.json: damaged; what it said is not shown")
+        notes["run.json: damaged; what it said is not shown"] = None
         return {}
     if info.get("version") != VERSION:
         raise TraceError(
@@ -85,80 +276,18 @@ def read_info(folder: Path, notes: list[str]) -> dict[str, Any]:
     return info
 
 
-def read_records(folder: Path, notes: list[str]) -> dict[int, dict[str, Any]]:
-    """Read ``graphs.jsonl``: a record per segment."""
-    records: dict[int, dict[str, Any]] = {}
-    if not (folder / "graphs.jsonl").exists():
-        return records
-    for i, line in enumerate(read_text(folder / "graphs.jsonl", GRAPHS_LIMIT).splitlines(), 1):
-        record = unsealed(line)
-        if record is None or type(record.get("segment")) is not int:
-            notes.append(f"graphs.jsonl: line {i} is damaged")
-        else:
-            records[record["segment"]] = record
-    return records
+def _identity(folder: Path) -> tuple[int, int, int] | None:
+    """Return what tells this run from another one written to the same directory."""
+    try:
+        found = (folder / "run.json").lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
-def read_segments(folder: Path, records: dict[int, dict[str, Any]], notes: list[str]) -> dict[int, StructureRows]:
-    """Open the segments, in order; one that cannot be read is named."""
+def _segment_paths(folder: Path) -> list[tuple[int, Path]]:
+    """Return the numbers and paths of the segments, in order."""
     found = sorted((int(match[1]), path) for path in folder.iterdir() if (match := SEGMENT_NAME.fullmatch(path.name)))
     if len(found) > SEGMENT_LIMIT:
         raise TraceError(f"{len(found)} segments in {folder}: the limit is {SEGMENT_LIMIT}")
-    segments: dict[int, StructureRows] = {}
-    for number, path in found:
-        record = records.get(number, {})
-        try:
-            columns = [Column.checked(raw) for raw in record["columns"]] if record else None
-            segments[number] = StructureRows(Segment(path, columns), record)
-        except (GradvizError, TypeError, ValueError, LookupError) as error:
-            notes.append(f"{path.name}: cannot be read: {str(error).splitlines()[0]}")
-    if found and not segments:
-        raise TraceError(f"nothing in {folder} can be read", hint="; ".join(notes)[:500])
-    return segments
-
-
-def read_order(folder: Path, segments: dict[int, StructureRows], notes: list[str]) -> np.ndarray:
-    """Return (segment, row) of every intact row in the order of writing."""
-    pieces = [_entries(number, np.flatnonzero(part.rows.intact)) for number, part in segments.items()]
-    rows = np.concatenate(pieces) if pieces else np.zeros((0, 2), np.int64)
-    if len(segments) < 2:
-        return rows
-    indexed = _indexed(folder, notes)
-    known = set(map(tuple, rows.tolist()))
-    entries = list(dict.fromkeys(entry for entry in map(tuple, indexed.tolist()) if entry in known))
-    missing = known.difference(entries)
-    if len(missing) <= 1:  # the one that a killed process had not entered yet
-        return np.array([*entries, *missing], np.int64).reshape(-1, 2)
-    notes.append(f"index.npy: {len(missing)} rows are not in it; all rows are ordered by time")
-    times = np.concatenate([part.rows.head("time", np.flatnonzero(part.rows.intact)) for part in segments.values()])
-    return rows[np.argsort(times, kind="stable")]
-
-
-def _entries(number: int, rows: np.ndarray) -> np.ndarray:
-    return np.stack([np.full(len(rows), number, np.int64), rows], axis=1)
-
-
-def _indexed(folder: Path, notes: list[str]) -> np.ndarray:
-    """Read ``index.npy``: (segment, row) of its intact entries."""
-    nothing = np.zeros((0, 2), np.int64)
-    path = folder / "index.npy"
-    if not path.exists():
-        notes.append("index.npy: missing")
-        return nothing
-    data = mapped(path)
-    header = split_header(data, path)
-    if header is None or without_count(header) != npy_header(INDEX_DESCR):
-        notes.append("index.npy: the header is damaged")
-        return nothing
-    digits = header[COUNT_AT:COUNT_END].strip()
-    count = min(int(digits) if digits.isdigit() else 0, (len(data) - len(header)) // INDEX_DTYPE.itemsize)
-    data_rows = np.frombuffer(data, np.uint8, count * INDEX_DTYPE.itemsize, len(header))
-    raw = data_rows.reshape(count, INDEX_DTYPE.itemsize).copy()
-    entries = raw.view(INDEX_DTYPE)[:, 0]
-    stored = entries["checksum"].copy()
-    entries["checksum"] = 0
-    sums = np.array([zlib.adler32(entry.data) for entry in raw], np.uint32)
-    if (sums != stored).any():
-        notes.append(f"index.npy: entries {ranges(np.flatnonzero(sums != stored))} are damaged")
-    entries = entries[sums == stored]
-    return np.stack([entries["segment"], entries["row"]], axis=1).astype(np.int64)
+    return found

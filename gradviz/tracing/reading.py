@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from gradviz.errors import GradvizTypeError, GradvizValueError, TraceError, UnknownNameError
+from gradviz.errors import GradvizTypeError, TraceError, UnknownNameError
 from gradviz.escape import clean
 from gradviz.graphs import Frame, Graph
-from gradviz.tracing.columns import norm
-from gradviz.tracing.frames import frame_of
-from gradviz.tracing.opening import StructureRows, read_info, read_order, read_records, read_segments
+from gradviz.tracing.choosing import between, is_pattern, matching
+from gradviz.tracing.fetching import local_folder
+from gradviz.tracing.following import added_rows, is_live, wait_for_run
+from gradviz.tracing.history import History, assembled
+from gradviz.tracing.opening import RunFiles, StructureRows, heads_of, pieces_of
 from gradviz.tracing.outputs import Outputs
+from gradviz.tracing.replaying import Replayer
 
-__all__ = ["History", "Run", "open_run"]
+__all__ = ["Run", "open_run"]
 
 ROWS_AT_ONCE = 1 << 24  # bytes read at once when iterating
+ATTEMPTS = 5  # to open a run that is being replaced by another one
+Made = TypeVar("Made")
 
 
-def open_run(path: str | os.PathLike[str]) -> Run:
+def open_run(path: str | os.PathLike[str], *, follow: bool = False, timeout: float = 10.0) -> Run:
     """Open a run directory that `trace` wrote, finished or not.
 
     Every row is compared with its checksum: a damaged one is skipped and named in ``run.damage``, and
     no number is ever shown that was not written. No file outside the directory is read.
+
+    A run that is still being written is read as far as it has come; ``run.refresh()`` reads on. With ``follow``
+    it is always read anew: ``len``, ``loss``, ``run["w"]`` and all else show what is on disk now, iterating waits for
+    more until the writer ends, and a run that does not exist yet is waited for, up to ``timeout`` seconds.
+
+    ``path`` may be an fsspec URL (``s3://bucket/run``, extra ``query``): the run is copied as it is then.
 
     Raises TraceError if there is no run, or nothing in it can be read.
 
@@ -38,36 +48,60 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     gradviz.errors.TraceError: there is no run in no/such/run
       a run is a directory written by gradviz.trace
     """
-    folder = Path(path)
+    folder = local_folder(path)
+    if follow:
+        wait_for_run(folder, timeout)
     if not (folder / "run.json").is_file():
-        raise TraceError(f"there is no run in {folder}", hint="a run is a directory written by gradviz.trace")
-    notes: list[str] = []
-    info = read_info(folder, notes)
-    records = read_records(folder, notes)
-    segments = read_segments(folder, records, notes)
-    return Run(folder, info, segments, read_order(folder, segments, notes), notes)
+        raise TraceError(f"there is no run in {folder}", hint=_advice(folder))
+    for _ in range(ATTEMPTS):
+        files = RunFiles(folder)
+        if not files.was_replaced:
+            break
+    return Run(files, Replayer(files), follow=follow)
+
+
+def _advice(folder: Path) -> str:
+    """Say what may be meant by a directory that is no run."""
+    ranks = sorted(entry.parent.name for entry in folder.glob("rank-*/run.json"))
+    if not ranks:
+        return "a run is a directory written by gradviz.trace"
+    one = folder / ranks[0]
+    return f"it holds the runs of {len(ranks)} processes: gradviz.open_runs({str(folder)!r}), or open_run({str(one)!r})"
 
 
 class Run(Outputs):
     """The iterations of one run, in the order in which they happened; see `open_run`.
 
-    ``len(run)`` counts them, ``run["w"]`` is the history of one parameter, ``run[10:20]`` a part of
-    the run, ``run.frame(17)`` one step with its graph, and iterating gives one dict per step.
+    ``len(run)`` counts them, ``run["w"]`` is the history of one parameter, ``run[10:20]`` and ``run["encoder.*"]``
+    are parts of the run, ``run.frame(17)`` is one step with its graph, and iterating gives one dict per step.
     """
 
     def __init__(
         self,
-        path: Path,
-        info: dict[str, Any],
-        segments: dict[int, StructureRows],
-        order: np.ndarray,
-        notes: list[str],
+        files: RunFiles,
+        replayer: Replayer,
+        order: np.ndarray | None = None,
+        only: frozenset[str] | None = None,
+        *,
+        follow: bool = False,
     ) -> None:
-        self.path = path
-        self.info = info
-        self._segments = segments
-        self._order = order  # (segment, row) of every iteration
-        self._notes = notes
+        self._files = files
+        self._replayer = replayer
+        self._order = files.order if order is None else order  # (segment, row) of every iteration
+        self._is_part = order is not None
+        self._only = only  # the names of parameters and inputs in sight
+        self._follow = follow
+        self._cache: dict[str, Any] = {}
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self._files.folder
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What ``run.json`` says: versions, machine, seed, rank, level."""
+        return self._files.info
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -75,32 +109,93 @@ class Run(Outputs):
         meta = self.info.get("meta")
         return meta if isinstance(meta, dict) else {}
 
-    @cached_property
+    @property
+    def rank(self) -> int:
+        """Which of the processes of a distributed training wrote it; 0 if there was one."""
+        rank = self.info.get("rank")
+        return rank if type(rank) is int else 0
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What happened beside the numbers: ``step, time, kind, text`` and what belongs to that kind, in order."""
+        return list(self.now._files.event_lines.events)
+
+    # -- while it is being written -------------------------------------------------------------
+
+    @property
+    def now(self) -> Run:
+        """The run as it is on disk now, if it is followed; else the run itself."""
+        if self._follow:
+            self.refresh()
+        return self
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a process is writing the run."""
+        return not self._files.was_replaced and is_live(self.path)
+
+    def refresh(self) -> bool:
+        """Read on; return whether there are more iterations or events. A part of a run stays as it is."""
+        if self._is_part:
+            return False
+        events = len(self._files.event_lines.events)
+        self._files.refresh()
+        grown = self._order is not self._files.order
+        self._order = self._files.order
+        if grown:
+            self._cache.clear()
+        return grown or events != len(self._files.event_lines.events)
+
+    def follow(self, poll: float = 0.1) -> Iterator[dict[str, Any]]:
+        """Yield the rows that are added from now on, as they come, until the writer ends.
+
+        ``poll`` is the time between two looks, in seconds.
+        """
+        return added_rows(self, len(self._order), poll)
+
+    # -- what is in it -------------------------------------------------------------------------
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the parameters."""
-        listed = self.info.get("names") or []
-        recorded = (name for part in self._segments.values() for name in part.names)
-        return tuple(dict.fromkeys([*(name for name in listed if isinstance(name, str)), *recorded]))
+        run = self.now
+        recorded = (name for part in run._files.segments.values() for name in part.names)
+        return run._cached("names", lambda: run._in_sight([*run._files.listed, *recorded]))
 
-    @cached_property
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs and constants that change from step to step, and were recorded."""
+        run = self.now
+        recorded = (name for part in run._files.segments.values() for name in part.inputs)
+        return run._cached("inputs", lambda: run._in_sight(recorded))
+
+    def _in_sight(self, names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(name for name in dict.fromkeys(names) if self._only is None or name in self._only)
+
+    @property
     def steps(self) -> np.ndarray:
         """The number of every iteration."""
-        return self._head("step", np.int64)
+        return self.now._head("step")
 
-    @cached_property
+    @property
     def times(self) -> np.ndarray:
         """When every iteration was recorded, in seconds since 1970 (UTC)."""
-        return self._head("time", np.float64)
+        return self.now._head("time")
 
-    @cached_property
+    @property
     def loss(self) -> np.ndarray:
         """The loss of every iteration."""
-        return self._head("loss", np.float64)
+        return self.now._head("loss")
 
     @property
     def structures(self) -> tuple[StructureRows, ...]:
-        """The structures that occur in this part of the run, in the order of their first appearance."""
-        return tuple(self._segments[number] for number in dict.fromkeys(self._order[:, 0].tolist()))
+        """The segments that occur in this part of the run, in the order of their first appearance."""
+        numbers = dict.fromkeys(self.now._order[:, 0].tolist())
+        return tuple(self._part(number) for number in numbers)
+
+    def _part(self, number: int) -> StructureRows:
+        part = self._files.segments[number]
+        return part if self._only is None else part.having(self._only)
 
     @property
     def graphs(self) -> tuple[Graph, ...]:
@@ -111,17 +206,16 @@ class Run(Outputs):
     @property
     def graph(self) -> Graph | None:
         """The graph of the last iteration, or None if the losses were plain numbers."""
-        return self._segments[int(self._order[-1, 0])].graph if len(self) else None
+        order = self.now._order
+        return self._part(int(order[-1, 0])).graph if len(order) else None
 
     @property
     def damage(self) -> list[str]:
         """Everything that is wrong with the files, in words. This reads all of them."""
-        for part in self._segments.values():
-            part.rows.check_arrays()
-        return self._known_damage()
+        self.now._files.check()
+        return [*self._files.damage, *self._replayer.check()]
 
-    def _known_damage(self) -> list[str]:
-        return [*self._notes, *(note for part in self._segments.values() for note in part.damage)]
+    # -- one step ------------------------------------------------------------------------------
 
     def frame(self, step: int) -> Frame:
         """Return one iteration as a frame: its graph, every value and every gradient.
@@ -129,45 +223,90 @@ class Run(Outputs):
         ``step`` is the number of the iteration, or a negative position from the end. Loss, parameters and
         their gradients are as recorded. The rest is computed again from them, and shown only if that
         gives the recorded loss and gradients to the last bit; otherwise it is None and
-        ``frame.meta["replay"]`` says why.
+        ``frame.meta["replay"]`` says why. Where arrays were recorded at every so manieth step only, training goes
+        on from there to this step, and every step on the way is proved by its loss and checksums.
         """
-        position = self._position(step)
+        run = self.now
+        return run._replayer.frame(*run._order[run._position(step)].tolist())
+
+    def frames(self, steps: Iterable[int] | None = None) -> Iterator[Frame]:
+        """Yield the frames of these steps (default: of all). One after the other costs one step of training each."""
+        run = self.now
+        positions = range(len(run._order)) if steps is None else map(run._position, steps)
+        return (run._replayer.frame(*run._order[position].tolist()) for position in positions)
+
+    def replayed_number(self, position: int, name: str, what: str) -> Any:
+        """Return the value or gradient (``what``) of a parameter at a position, computed again; None if that fails."""
         number, row = self._order[position].tolist()
-        return frame_of(self._segments[number], row)
+        return self._replayer.number(number, row, name, what)
 
     def _position(self, step: int) -> int:
         """Find the last row of that step."""
         if not isinstance(step, int | np.integer):
             raise GradvizTypeError(f"a step is a whole number, not {str(step)[:80]!r}")
-        if step < 0 and -step <= len(self) and step not in self.steps[:1]:
-            return len(self) + step
-        found = np.flatnonzero(self.steps == step)
+        steps = self._head("step")
+        if step < 0 and -step <= len(steps) and step not in steps[:1]:
+            return len(steps) + int(step)
+        found = np.flatnonzero(steps == step)
         if len(found):
             return int(found[-1])
-        if not len(self):
+        if not len(steps):
             raise UnknownNameError(f"there is no step {step}: the run is empty", where=str(self.path))
-        hint = f"the run has {len(self)} steps, from {self.steps.min()} to {self.steps.max()}"
+        hint = f"the run has {len(steps)} steps, from {steps.min()} to {steps.max()}"
         raise UnknownNameError(f"there is no step {step} in the run", hint=hint, where=str(self.path))
 
-    def __len__(self) -> int:
-        return len(self._order)
+    # -- parts ---------------------------------------------------------------------------------
 
-    @overload
-    def __getitem__(self, key: str) -> History: ...
+    def __len__(self) -> int:
+        return len(self.now._order)
+
     @overload
     def __getitem__(self, key: slice) -> Run: ...
-    def __getitem__(self, key: str | slice) -> History | Run:
+    @overload
+    def __getitem__(self, key: str) -> Any: ...
+    @overload
+    def __getitem__(self, key: tuple[slice, str]) -> Any: ...
+    def __getitem__(self, key: Any) -> Any:
+        """Return the history of one parameter, or a part of the run: ``run["w"]``, ``run[10:20]``, ``run["enc.*"]``."""
         if isinstance(key, slice):
-            return Run(self.path, self.info, self._segments, self._order[key], self._notes)
+            return Run(self._files, self._replayer, self.now._order[key], self._only)
+        if isinstance(key, tuple) and len(key) == 2 and isinstance(key[0], slice) and isinstance(key[1], str):
+            return self[key[0]][key[1]]
         if not isinstance(key, str):
             raise GradvizTypeError(
-                f"a run is indexed by a name or a slice, not by {key!r}", hint="run.frame(17) is one step"
+                f"a run is indexed by a name or a slice, not by {str(key)[:80]!r}",
+                hint="run.frame(17) is one step, run.between(10, 20) some by their numbers",
             )
-        if key not in self.names:
-            raise UnknownNameError.among("parameter", key, self.names)
-        return History(self, key)
+        known = (*self.names, *self.inputs)
+        if key in known:
+            return History(self, key)
+        if is_pattern(key):
+            return self.select(key)
+        raise UnknownNameError.among("parameter", key, known)
+
+    def select(self, *patterns: str) -> Run:
+        """Return the run with the matching parameters (and changing inputs) only: ``run.select("enc.*", "head.*")``.
+
+        Raises UnknownNameError for a pattern that matches none.
+        """
+        only = frozenset(matching(patterns, (*self.names, *self.inputs)))
+        return Run(self._files, self._replayer, self._order if self._is_part else None, only, follow=self._follow)
+
+    def between(self, first: int | None = None, last: int | None = None) -> Run:
+        """Return the steps with numbers from ``first`` to ``last``, both included: ``run.between(100, 200)``."""
+        run = self.now
+        return Run(self._files, self._replayer, run._order[between(run._head("step"), first, last)], self._only)
+
+    # -- rows ----------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        return added_rows(self, 0, 0.1) if self._follow else self._rows()
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one dict per iteration: step, time, loss, every value and gradient (None: there was none)."""
+        return list(self.now._rows())
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
         for part, rows in self._stretches():
             heads = [part.rows.head(name, rows).tolist() for name in ("step", "time", "loss")]
             columns = [(key, *part.rows.read(column, rows)) for key, column in part.labels]
@@ -175,112 +314,48 @@ class Run(Outputs):
                 head = dict(zip(("step", "time", "loss"), (head[i] for head in heads), strict=True))
                 yield head | {key: _cell(values[i], there[i]) for key, values, there in columns}
 
-    def to_rows(self) -> list[dict[str, Any]]:
-        """Return one dict per iteration: step, time, loss, every value and gradient (None: there was none)."""
-        return list(self)
-
-    def summary(self) -> str:
-        """Return what is in the run, as a few lines of text."""
-        from gradviz.tracing.table import summary
-
-        return summary(self, self._known_damage())
-
-    def __repr__(self) -> str:
-        if not len(self):
-            return f"Run({str(self.path)!r}, empty)"
-        shown = clean(", ".join(self.names[:8]))
-        last = f"loss {self.loss[0]:.6g} to {self.loss[-1]:.6g}"
-        return f"Run({str(self.path)!r}, {len(self)} steps, {last}, parameters {shown})"
-
     def _stretches(self) -> Iterator[tuple[StructureRows, np.ndarray]]:
         """Yield the iterations as pieces that lie in one segment and fit into memory."""
         for number, group in groupby(self._order.tolist(), key=lambda entry: entry[0]):
-            part = self._segments[number]
+            part = self._part(number)
             rows = np.array([row for _, row in group], np.int64)
             size = max(1, ROWS_AT_ONCE // part.rows.layout.itemsize)
             for start in range(0, len(rows), size):
                 yield part, rows[start : start + size]
 
-    def _parts(self) -> Iterator[tuple[np.ndarray, StructureRows, np.ndarray]]:
+    def pieces(self) -> Iterator[tuple[np.ndarray, StructureRows, np.ndarray]]:
         """Yield, of every segment, which iterations it holds and in which rows."""
-        for number in np.unique(self._order[:, 0]):
-            positions = np.flatnonzero(self._order[:, 0] == number)
-            yield positions, self._segments[int(number)], self._order[positions, 1]
-
-    def _head(self, name: str, dtype: type) -> np.ndarray:
-        values: np.ndarray = np.zeros(len(self), dtype)
-        for positions, part, rows in self._parts():
-            values[positions] = part.rows.head(name, rows)
-        values.flags.writeable = False
-        return values
+        return ((positions, self._part(number), rows) for positions, number, rows in pieces_of(self._order))
 
     def column(self, name: str, kind: str) -> np.ndarray:
         """Return one column over all iterations; a masked array if it is not there in all of them."""
-        pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        for positions, part, rows in self._parts():
-            column = part.rows.columns.get((name, kind))
-            if column is not None:
-                pieces.append((positions, *part.rows.read(column, rows)))
-        shapes = {values.shape[1:] for _, values, _ in pieces}
-        if len(shapes) > 1:
-            raise GradvizValueError(
-                f"the shape of {name!r} changes during the run: {', '.join(map(str, sorted(shapes)))}",
-                hint="take a part of the run first: run[:100]",
-            )
-        dtype = np.result_type(*(values.dtype for _, values, _ in pieces)) if pieces else np.dtype(float)
-        return _assembled(len(self), pieces, dtype, shapes.pop() if shapes else ())
+        run = self.now
+        found = ((at, part.rows.columns.get((name, kind)), part, rows) for at, part, rows in run.pieces())
+        read = ((at, *part.rows.read(column, rows)) for at, column, part, rows in found if column is not None)
+        return assembled(len(run._order), read, name)
 
+    def _head(self, name: str) -> np.ndarray:
+        return self._cached(name, lambda: heads_of(self._files.segments, self._order, name))
 
-class History:
-    """One parameter over the iterations of a run."""
+    def _cached(self, name: str, make: Callable[[], Made]) -> Made:
+        if name not in self._cache:
+            self._cache[name] = make()
+        found: Made = self._cache[name]
+        return found
 
-    def __init__(self, run: Run, name: str) -> None:
-        self._run = run
-        self.name = name
+    def summary(self) -> str:
+        """Return what is in the run, as a few lines of text."""
+        from gradviz.tracing.table import summary
 
-    @property
-    def value(self) -> np.ndarray:
-        """Its values, one per step along the first axis; masked where there was none."""
-        return self._full("value", "norm")
-
-    @property
-    def grad(self) -> np.ndarray:
-        """Its gradients, one per step along the first axis; masked where no gradient had reached it."""
-        return self._full("grad", "grad_norm")
-
-    @property
-    def norm(self) -> np.ndarray:
-        """The Euclidean norm of its value at every step."""
-        return self._norm("value", "norm")
-
-    @property
-    def grad_norm(self) -> np.ndarray:
-        """The Euclidean norm of its gradient at every step."""
-        return self._norm("grad", "grad_norm")
-
-    def _full(self, kind: str, norm_kind: str) -> np.ndarray:
-        if self._has(norm_kind) and not self._has(kind):
-            raise GradvizValueError(
-                f"only the norm of {self.name!r} was recorded", hint=f"read .{norm_kind}, or trace with level='full'"
-            )
-        return self._run.column(self.name, kind)
-
-    def _norm(self, kind: str, norm_kind: str) -> np.ndarray:
-        if self._has(norm_kind):
-            return self._run.column(self.name, norm_kind)
-        values = self._run.column(self.name, kind)
-        norms = np.array([norm(np.asarray(value)) for value in np.asarray(values)], float)
-        mask = np.ma.getmaskarray(values).reshape(len(norms), -1).any(axis=1)
-        return np.ma.masked_array(norms, mask) if mask.any() else norms
-
-    def _has(self, kind: str) -> bool:
-        return any((self.name, kind) in part.rows.columns for part in self._run.structures)
-
-    def __len__(self) -> int:
-        return len(self._run)
+        return summary(self.now[:], self._files.damage)
 
     def __repr__(self) -> str:
-        return f"History({clean(repr(self.name))}, {len(self)} steps)"
+        run = self.now[:]
+        if not len(run):
+            return f"Run({str(self.path)!r}, empty)"
+        shown = clean(", ".join(self.names[:8]))
+        last = f"loss {run.loss[0]:.6g} to {run.loss[-1]:.6g}"
+        return f"Run({str(self.path)!r}, {len(run)} steps, {last}, parameters {shown})"
 
 
 def _cell(value: Any, there: bool) -> Any:
@@ -288,24 +363,3 @@ def _cell(value: Any, there: bool) -> Any:
     if not there:
         return None
     return value if isinstance(value, np.ndarray) else value.item()
-
-
-def _assembled(
-    length: int,
-    pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
-    dtype: np.dtype[Any],
-    shape: tuple[int, ...],
-) -> np.ndarray:
-    """Put the pieces of a column together, masked where something is missing."""
-    there = np.zeros(length, bool)
-    for positions, _, present in pieces:
-        there[positions] = present
-    if len(pieces) == 1 and there.all():
-        return pieces[0][1]
-    values = np.full((length, *shape), np.nan if dtype.kind in "fc" else 0, dtype)
-    for positions, numbers, present in pieces:
-        values[positions[present]] = numbers[present]
-    if there.all():
-        return values
-    mask = np.broadcast_to(~there.reshape(-1, *(1 for _ in shape)), values.shape)
-    return np.ma.masked_array(values, mask.copy())

@@ -5,59 +5,130 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-import zlib
-from collections.abc import Iterator, Sequence
-from itertools import repeat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gradviz.errors import GradvizValueError, TraceError
+from gradviz.tracing.adler import adler32_of_rows
+from gradviz.tracing.growing import Growing
 from gradviz.tracing.layout import BLOCK, COUNT_AT, COUNT_END, HEADER_LIMIT, Column, Layout, digest, without_count
 
-__all__ = ["Segment", "mapped", "ranges", "read_text", "split_header"]
+__all__ = ["MappedFile", "Segment", "ranges", "read_text", "regular", "split_header"]
+
+Told = Callable[[bytes | None], Layout | None]
 
 CHUNK = 1 << 22  # bytes of rows checked at once
 
 
-class Segment:
-    """The rows of one ``seg-NNNN.npy``; ``columns`` are those that ``graphs.jsonl`` lists, if it could be read.
+class MappedFile:
+    """A regular file mapped for reading, and mapped anew when it has grown.
 
-    ``intact`` says of every row whether its checksum holds. Raises TraceError if no row can be told.
+    Nothing else (no link, device or pipe) is opened, and no other file that has taken its place.
     """
 
-    def __init__(self, path: Path, columns: Sequence[Column] | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.notes: list[str] = []
+        self.data: mmap.mmap | bytes = b""
+        self._identity: tuple[int, int] | None = None
+        self.map_again()
+
+    def map_again(self) -> None:
+        """Map the file at its present size."""
+        with regular(self.path) as descriptor:
+            found = os.fstat(descriptor)
+            identity = found.st_dev, found.st_ino
+            if self._identity not in {None, identity}:
+                raise TraceError(f"{self.path.name} was replaced by another file", where=str(self.path))
+            self._identity = identity
+            size = found.st_size
+            self.data = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) if size else b""
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+class Segment:
+    """The rows of one ``.npy`` file; ``told`` gives the layout of a header (None: it cannot be read), if it is known.
+
+    While a writer ``is_live``, only rows that the header counts are looked at (behind them the file may be cut at any
+    moment), and rows at the end that do not match their checksums are not there yet. Otherwise the count is compared
+    with what the file holds. Raises TraceError if no row can be told.
+    """
+
+    def __init__(self, path: Path, told: Told, *, is_live: bool = False) -> None:
+        self.path = path
+        self._notes: dict[str, None] = {}
         self._damaged: dict[tuple[Column, int], None] = {}
-        self._data = mapped(path)
-        header = split_header(self._data, path)
-        self.layout = self._understood(header, columns)
+        self._file = MappedFile(path)
+        header = split_header(self._file.data)
+        self.layout = self._understood(header, told)
         self.columns = {(column.name, column.part): column for column in self.layout.columns}
         self._start = len(self.layout.header)
-        self.count = self._counted(header)
-        self.intact = self._checked(0, self.count)
-        if not self.intact.all():
-            self._note(f"rows {ranges(np.flatnonzero(~self.intact))} do not match their checksums and are skipped")
+        self._intact = Growing(np.zeros(0, bool))
+        self._look(is_live)
 
-    def _understood(self, header: bytes | None, columns: Sequence[Column] | None) -> Layout:
-        """Find the layout: from the columns listed, or else from the header's field names."""
+    @property
+    def intact(self) -> np.ndarray:
+        """Of every row whether its checksum holds."""
+        return self._intact.array
+
+    @property
+    def count(self) -> int:
+        """How many rows there are, intact or not."""
+        return len(self._intact)
+
+    def refresh(self, *, is_live: bool) -> None:
+        """Look for rows that have been added, and check those."""
+        if not is_live:
+            self._file.map_again()
+        self._look(is_live)
+
+    def _look(self, is_live: bool) -> None:
+        counted = self._counted_by_writer() if is_live else self._counted()
+        if counted <= self.count:
+            return
+        checked = self._checked(self.count, counted)
+        if is_live:
+            held = np.flatnonzero(checked)
+            checked = checked[: held[-1] + 1 if len(held) else 0]
+        self._intact.add(checked)
+
+    def _understood(self, header: bytes | None, told: Told) -> Layout:
+        """Find the layout."""
         try:
-            layout = Layout(columns) if columns is not None else Layout.from_header(header or b"")
+            found = told(header)
         except GradvizValueError as error:
             raise TraceError(f"{self.path.name}: {error.message}", where=str(self.path)) from error
-        if layout is None:
+        if found is None:
             raise TraceError(f"{self.path.name} has no header that tells its columns", where=str(self.path))
-        if header is None or without_count(header) != layout.header:
+        if header is None or without_count(header) != found.header:
             self._note("the header is damaged; the columns listed in graphs.jsonl were used")
-        return layout
+        return found
 
-    def _counted(self, header: bytes | None) -> int:
+    def _room(self) -> int:
+        """Return how many rows the file, as it is mapped, has room for."""
+        return max(0, (len(self._file) - self._start) // self.layout.itemsize)
+
+    def _digits(self) -> bytes:
+        return bytes(self._file.data[COUNT_AT:COUNT_END]).strip()
+
+    def _counted_by_writer(self) -> int:
+        """Return the number of rows that the header says, and see to it that they are mapped."""
+        if len(self._file) < self._start:
+            self._file.map_again()
+        digits = self._digits()
+        counted = int(digits) if digits.isdigit() else 0
+        if counted > self._room():
+            self._file.map_again()
+        return min(counted, self._room())
+
+    def _counted(self) -> int:
         """Return the number of rows: what the header says, corrected by what the file holds."""
-        room = max(0, (len(self._data) - self._start) // self.layout.itemsize)
-        digits = bytes(self._data[COUNT_AT:COUNT_END]).strip()
-        counted = int(digits) if header is not None and digits.isdigit() else 0
+        room, digits = self._room(), self._digits()
+        counted = int(digits) if split_header(self._file.data) is not None and digits.isdigit() else 0
         if counted > room:
             self._note(f"the header counts {counted} rows, the file holds {room}")
             return room
@@ -74,23 +145,22 @@ class Segment:
         length = self.layout.head_size if self.layout.is_large else self.layout.itemsize
         at = self.layout.checksum_at
         result = np.zeros(stop - start, bool)
-        for first, last in _chunks(start, stop, length):
-            heads = self._view(0, np.dtype(np.uint8), (length,))[first:last].copy()
-            stored = heads[:, at : at + 4].copy().view(np.uint32)[:, 0]
-            heads[:, at : at + 4] = 0
-            rows = heads.view(f"V{length}")[:, 0].tolist()
-            sums = np.fromiter(map(zlib.adler32, rows, repeat(self.layout.seed)), np.uint32, len(rows))
-            result[first - start : last - start] = sums == stored
+        step = max(1, CHUNK // max(length, BLOCK // 64))
+        heads = self._view(0, np.dtype(np.uint8), (length,))
+        for first in range(start, stop, step):
+            rows = heads[first : min(first + step, stop)]
+            stored = rows[:, at : at + 4].copy().view(np.uint32)[:, 0]
+            result[first - start :][: len(rows)] = adler32_of_rows(rows, self.layout.seed, at) == stored
         return result
 
     def _view(self, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...] = ()) -> np.ndarray:
         """Return what stands at ``offset`` in every row of the file, without copying."""
-        room = max(0, (len(self._data) - self._start) // self.layout.itemsize)
+        room = self._room()
         if not room:
             return np.empty((0, *shape), dtype)
         inner = np.empty((0, *shape), dtype).strides[1:] if 0 in shape else _strides(dtype, shape)
         strides = (self.layout.itemsize, *inner)
-        return np.ndarray((room, *shape), dtype, self._data, self._start + offset, strides)
+        return np.ndarray((room, *shape), dtype, self._file.data, self._start + offset, strides)
 
     def head(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Return ``step``, ``time`` or ``loss`` of the rows."""
@@ -119,6 +189,10 @@ class Segment:
             self._damaged[column, int(row)] = None
         return matches
 
+    def is_damaged(self, column: Column, row: int) -> bool:
+        """Tell whether this array was found not to match its checksum."""
+        return (column, row) in self._damaged
+
     def check_arrays(self) -> None:
         """Compare every array of large rows with its digest."""
         if not self.layout.is_large:
@@ -130,26 +204,21 @@ class Segment:
     @property
     def damage(self) -> list[str]:
         """What has been found wrong so far, in words."""
+        wrong = np.flatnonzero(~self.intact)
+        skipped = [f"{self.path.name}: rows {ranges(wrong)} do not match their checksums and are skipped"]
         arrays = [
             f"{self.path.name}: {column.part} of {column.name!r} in row {row} does not match its checksum"
             for column, row in sorted(self._damaged, key=lambda key: key[1])
         ]
-        return self.notes + arrays
+        return [*self._notes, *(skipped if len(wrong) else ()), *arrays]
 
     def _note(self, text: str) -> None:
-        self.notes.append(f"{self.path.name}: {text}")
-
-
-def mapped(path: Path) -> mmap.mmap | bytes:
-    """Map a regular file for reading; nothing else (no link, device or pipe) is opened."""
-    with _regular(path) as descriptor:
-        size = os.fstat(descriptor).st_size
-        return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) if size else b""
+        self._notes[f"{self.path.name}: {text}"] = None
 
 
 def read_text(path: Path, limit: int) -> str:
     """Return the text of a regular file that is not larger than ``limit`` bytes."""
-    with _regular(path) as descriptor:
+    with regular(path) as descriptor:
         size = os.fstat(descriptor).st_size
         if size > limit:
             raise TraceError(f"{path.name} has {size} bytes: the limit is {limit}", where=str(path))
@@ -157,7 +226,7 @@ def read_text(path: Path, limit: int) -> str:
             return file.read(limit).decode(errors="replace")
 
 
-class _regular:  # noqa: N801
+class regular:  # noqa: N801
     """Opens a regular file and closes it again."""
 
     def __init__(self, path: Path) -> None:
@@ -180,7 +249,7 @@ class _regular:  # noqa: N801
         os.close(self._descriptor)
 
 
-def split_header(data: Any, path: Path) -> bytes | None:
+def split_header(data: Any) -> bytes | None:
     """Return the header of a ``.npy`` file, or None if it has none; an absurd length is refused."""
     start = bytes(data[:12])
     if start[:6] != b"\x93NUMPY" or start[6] not in {1, 3}:
@@ -202,12 +271,6 @@ def ranges(numbers: np.ndarray) -> str:
     groups = [group for group in np.split(numbers, breaks) if len(group)]
     shown = [f"{g[0]}-{g[-1]}" if len(g) > 1 else f"{g[0]}" for g in groups[:10]]
     return ", ".join(shown) + (f", ... ({len(numbers)} in all)" if len(groups) > 10 else "")
-
-
-def _chunks(start: int, stop: int, length: int) -> Iterator[tuple[int, int]]:
-    step = max(1, CHUNK // max(length, BLOCK // 64))
-    for first in range(start, stop, step):
-        yield first, min(first + step, stop)
 
 
 def _strides(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[int, ...]:
