@@ -45,64 +45,81 @@ def written_glance(
     >>> glance(loss(7.0), {"w": w}), glance(loss(w), {"w": w})
     ((40.0, 3.0, 14.0, 7.0), None)
     """
-    outline = Outline(root)
     kinds = [root._data, *(number for t in params.values() if isinstance(t, Tensor) for number in numbers(t))]
-    if not outline.is_small or len(kinds) != 1 + 2 * len(params) or not all(x.__class__ is float for x in kinds):
+    if len(kinds) != 1 + 2 * len(params) or not all(x.__class__ is float for x in kinds):
         return None
-    results = ["n0._data", *_params(outline, params)]
+    scalars = _Scalars(root, params)
+    if not scalars.is_small:
+        return None
+    results = ["n0._data", *scalars.params(params)]
     try:
         for use, value in fixed:
-            _demand_value(outline, _value(outline, use), value)
-        results += [_float(outline, _value(outline, use)) for use in varying]
+            scalars.demand_value(use, value)
+        results += [scalars.float_of(use) for use in varying]
     except LookupError:
         return None
-    return outline.function("glance(n0, params)", f"({', '.join(results)})", "None")  # type: ignore[no-any-return]
+    return scalars.function("glance(n0, params)", f"({', '.join(results)})", "None")  # type: ignore[no-any-return]
 
 
-def _params(outline: Outline, params: Mapping[str, Any]) -> list[str]:
-    """Fetch the parameters by name; return where their values and gradients are found."""
-    found = []
-    outline.demand("len(params)", len(params))
-    for i, name in enumerate(params):
-        outline.known[f"name{i}"] = name
-        outline.fetch(f"p{i}", f"params[name{i}]")
-        found += [_float(outline, f"p{i}._data"), _float(outline, f"p{i}._grad")]
-    return found
+class _Scalars(Outline):
+    """A structure, and what is to be so of the numbers in it."""
 
+    def __init__(self, root: Tensor, params: Mapping[str, Any]) -> None:
+        self._params = {id(t): f"p{i}" for i, t in enumerate(params.values())}
+        super().__init__(root)
 
-def _float(outline: Outline, where: str) -> str:
-    """Demand that something is a float."""
-    outline.demand(f"{where}.__class__", float)
-    return where
+    def add_leaf(self, n: str, leaf: Tensor) -> None:
+        """Demand of a parameter that it is that of this name, and of others what makes the structure."""
+        if id(leaf) in self._params:
+            self.demand(f"{n} is {self._params[id(leaf)]}", True)
+            self.demand(f"{n}._op.name", leaf._op.name)
+        else:
+            super().add_leaf(n, leaf)
 
+    def params(self, params: Mapping[str, Any]) -> list[str]:
+        """Fetch the parameters by name; return where their values and gradients are found."""
+        found = [f"p{i}.{slot}" for i in range(len(params)) for slot in ("_data", "_grad")]
+        self.demand("len(params)", len(params))
+        for i, name in enumerate(params):
+            self.known[f"name{i}"] = name
+            self.fetch(f"p{i}", f"params[name{i}]")
+        for where in found:
+            self.demand(f"type({where})", float)
+        return found
 
-def _value(outline: Outline, use: Use) -> str:
-    """Return where the value of an operand is found.
+    def demand_value(self, use: Use, value: Any) -> None:
+        """Demand that a number or an array is the same, bit by bit (but any NaN is NaN)."""
+        where = self._where(use)
+        if value.__class__ is float:
+            is_special = value == 0.0 or math.isnan(value)  # equal without being the same, or the reverse
+            self.demand(f"{where}.hex()" if is_special else where, value.hex() if is_special else value)
+            return
+        if value.nbytes > COMPARED_LIMIT:
+            raise LookupError
+        kept = f"kept{len(self.known)}"
+        self.known |= {kept: value, f"{kept}_bytes": value.tobytes()}
+        self.demand(f"{where} is {kept} or {where}.tobytes() == {kept}_bytes", True)
 
-    Raises LookupError for a leaf that was assigned before: it may be assigned again between its use and now.
-    """
-    user, position = use
-    if user is None:
-        raise LookupError
-    x = written_operands(user)[position]
-    if not isinstance(x, Tensor):
-        return f"{outline.names[user]}.{attribute(user, position)}"
-    name = outline.names[x]
-    if x._op.assigned or x._data.__class__ is Exposed:
-        raise LookupError
-    outline.known[f"op_{name}"] = x._op
-    outline.demand(f"{name}._op is op_{name}", True)
-    return f"{name}._data"
+    def float_of(self, use: Use) -> str:
+        """Return where an operand is found, and demand that it is a float."""
+        where = self._where(use)
+        self.demand(f"type({where})", float)
+        return where
 
+    def _where(self, use: Use) -> str:
+        """Return where the value of an operand is found.
 
-def _demand_value(outline: Outline, where: str, value: Any) -> None:
-    """Demand that a number or an array is the same, bit by bit (but any NaN is NaN)."""
-    if value.__class__ is float:
-        is_special = value == 0.0 or math.isnan(value)  # equal without being the same, or the reverse
-        outline.demand(f"{where}.hex()" if is_special else where, value.hex() if is_special else value)
-        return
-    if value.nbytes > COMPARED_LIMIT:
-        raise LookupError
-    kept = f"kept{len(outline.known)}"
-    outline.known |= {kept: value, f"{kept}_bytes": value.tobytes()}
-    outline.demand(f"{where} is {kept} or {where}.tobytes() == {kept}_bytes", True)
+        Raises LookupError for a leaf that was assigned before: it may be assigned again between its use and now.
+        """
+        user, position = use
+        if user is None:
+            raise LookupError
+        x = written_operands(user)[position]
+        if not isinstance(x, Tensor):
+            return f"{self.names[user]}.{attribute(user, position)}"
+        name = self.names[x]
+        if x._op.assigned or x._data.__class__ is Exposed:
+            raise LookupError
+        self.known[f"op_{name}"] = x._op
+        self.demand(f"{name}._op is op_{name}", True)
+        return f"{name}._data"

@@ -65,7 +65,7 @@ class Outline:
     """A structure as Python that fetches its nodes as ``n0``, ``n1``, ..., and a tuple that tells it from others.
 
     Only numbers and names of our own stand in that Python; all else is handed to it. A graph of another
-    structure may make it stumble, over an attribute or an index that is not there.
+    structure may make it stumble, over an attribute or an operand that is not there.
     """
 
     def __init__(self, root: Tensor) -> None:
@@ -98,30 +98,45 @@ class Outline:
         """Return a function that gives ``result`` for this structure, and ``otherwise`` for any other."""
         self.known["expected"] = tuple(self._expected)
         body = "\n  ".join([*self._lines, f"if ({', '.join(self._checks)},) == expected: return {result}"])
-        stumbles = "AttributeError, IndexError, KeyError, TypeError"
+        stumbles = "AttributeError, KeyError, TypeError, ValueError"
         text = f"def {head}:\n other = {otherwise}\n try:\n  {body}\n except ({stumbles}): pass\n return other"
         exec(text, self.known)
         return self.known[head.partition("(")[0]]
 
+    def demand_kind(self, where: str, value: Any, *, dtype: bool = False) -> None:
+        """Demand a float, or an array of this shape."""
+        if value.__class__ is float:
+            self.demand(f"type({where})", float)
+            return
+        self.demand(f"{where}.shape", tuple(map(int, value.shape)))
+        if dtype:
+            self.demand(f"{where}.dtype", value.dtype)
+
+    def add_leaf(self, n: str, leaf: Tensor) -> None:
+        """Demand what is to be so of a leaf."""
+        self.demand(f"{n}._op.name", leaf._op.name)
+        self.demand_kind(f"{n}._data", value_of(leaf), dtype=True)
+
     def _add(self, n: str, node: Tensor) -> None:
         """Fetch the operands of one node, and demand what is to be so of it."""
         if node._op.__class__ is Leaf:
-            self.demand(f"{n}._op.name", node._op.name)
-            self._demand_kind(f"{n}._data", value_of(node), dtype=True)
+            self.add_leaf(n, node)
             return
-        self.demand(f"{n}._op", node._op)
         if offset(node):
             self.demand(f"{n}._key & {OFFSET_MASK}", offset(node))
-        operands = [(f"{n}._a", node._a), (f"{n}._b", node._b)]
-        if node._a.__class__ is tuple:
-            self.known[f"op_{n}"] = node._op
-            self._lines.append(f"if {n}._op is not op_{n}: return other")  # what its _a is, its op tells
-            self.demand(f"len({n}._a)", len(node._a))
-            self._demand_kind(f"{n}._data", node._data)
-            self.demand(f"{n}._b" if node._b is None else f"discrete({n}._b)", node._b and discrete(node._b))
-            operands = [(f"{n}._a[{i}]", x) for i, x in enumerate(node._a)]
-        for where, x in operands:
-            self._add_operand(where, x)
+        if node._a.__class__ is not tuple:
+            self.demand(f"{n}._op", node._op)
+            self._add_operand(f"{n}._a", node._a)
+            self._add_operand(f"{n}._b", node._b)
+            return
+        self.known[f"op_{n}"] = node._op
+        self._lines.append(f"if {n}._op is not op_{n}: return other")  # what its _a is, its op tells
+        self.demand_kind(f"{n}._data", node._data)
+        self.demand(f"{n}._b" if node._b is None else f"discrete({n}._b)", node._b and discrete(node._b))
+        parts = [f"{n}_{i}" for i in range(len(node._a))]
+        self._lines.append(f"[{', '.join(parts)}] = {n}._a")
+        for part, x in zip(parts, node._a, strict=True):
+            self._add_operand(part, x)
 
     def _add_operand(self, where: str, x: Any) -> None:
         """Fetch an operand, or demand that it is the node that was fetched before; numbers may be any."""
@@ -130,15 +145,7 @@ class Outline:
         if x in self.names:
             self.demand(f"{where} is {self.names[x]}", True)
             return
-        self.names[x] = f"n{len(self.nodes)}"
+        self.names[x] = where if where.isidentifier() else f"n{len(self.nodes)}"
         self.nodes.append(x)
-        self.fetch(self.names[x], where)
-
-    def _demand_kind(self, where: str, value: Any, *, dtype: bool = False) -> None:
-        """Demand a float, or an array of this shape."""
-        if value.__class__ is float:
-            self.demand(f"{where}.__class__", float)
-            return
-        self.demand(f"{where}.shape", tuple(map(int, value.shape)))
-        if dtype:
-            self.demand(f"{where}.dtype", value.dtype)
+        if self.names[x] != where:
+            self.fetch(self.names[x], where)
