@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import runpy
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradviz.tracing.many import open_runs
 from gradviz.tracing.reading import open_run
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -22,6 +24,8 @@ FILES = {
     "diabetes": {"run", "graph.svg", "graph.png", "log.csv"},
     "moons": {"run", "graph.svg", "layers.svg", "layers.png", "boundary.png"},
     "sin_and_slope": {"sin.png", "parabola.png"},
+    "sweep_dask": {"runs", "answer.csv"},
+    "sweep_joblib": {"runs", "answer.csv"},
     "three_ways": {"run", "graph.svg", "graph.png", "losses.csv", "fit.png"},
 }
 
@@ -69,6 +73,8 @@ def test_its_files_can_be_read(ran, name):
             assert (out / file).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
         elif file == "run":
             assert open_run(out / file).damage == []
+        elif file == "runs":
+            assert open_runs(out / file).damage == []
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -163,6 +169,34 @@ def test_the_slopes_are_exact(ran):
     assert [float(n) for n in re.findall(r"at most ([\d.e+-]+)", process.stdout)] == pytest.approx([0, 0], abs=1e-14)
 
 
+@pytest.mark.parametrize(("name", "best", "diverged"), [
+    ("sweep_joblib", 0.3, "1.0, 3.0"),
+    ("sweep_dask", 1.0, "10.0"),
+])  # fmt: skip
+def test_the_sweeps_find_the_best_rate_and_those_that_diverge(ran, name, best, diverged):
+    out, process = ran(name)
+    assert f"best: lr = {best}; diverged: {diverged}\n" in process.stdout
+    with (out / "answer.csv").open(newline="", encoding="utf-8") as file:
+        answers = {float(row["lr"]): row for row in csv.DictReader(file)}
+    runs = open_runs(f"{out}/runs/*")
+    assert [run.meta["lr"] for run in runs] == sorted(answers)
+    finals = {run.meta["lr"]: run.loss[-1] for run in runs}
+    assert min(finals, key=lambda lr: finals[lr] if math.isfinite(finals[lr]) else math.inf) == best
+    for run in runs:
+        went_up = not math.isfinite(run.loss[-1]) or run.loss[-1] > run.loss[0]
+        assert answers[run.meta["lr"]]["diverged"] == str(went_up)
+
+
+@pytest.mark.parametrize("name", ["sweep_joblib", "sweep_dask"])
+def test_beside_others_a_training_goes_as_alone(ran, name, tmp_path):
+    out, _ = ran(name)
+    module = runpy.run_path(str(EXAMPLES / f"{name}.py"))
+    lr = module["RATES"][1]
+    beside = open_runs(out / "runs")[f"lr-{lr}"]
+    module["train"](lr, tmp_path / "alone", len(beside))
+    assert open_run(tmp_path / "alone").loss.tobytes() == beside.loss.tobytes()
+
+
 @pytest.mark.parametrize("name", ["diabetes", "moons"])
 def test_without_scikit_learn_they_say_what_to_install(name, tmp_path):
     (tmp_path / "sklearn.py").write_text("raise ImportError")
@@ -172,3 +206,14 @@ def test_without_scikit_learn_they_say_what_to_install(name, tmp_path):
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "this example needs scikit-learn: pip install scikit-learn\n"
+
+
+@pytest.mark.parametrize(("name", "module"), [("sweep_joblib", "joblib"), ("sweep_dask", "dask")])
+def test_without_their_scheduler_the_sweeps_say_what_to_install(name, module, tmp_path):
+    (tmp_path / f"{module}.py").write_text("raise ImportError")
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py"], env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"this example needs scikit-learn and \w+: pip install .*\n", done.stderr)

@@ -61,6 +61,13 @@ def test_a_pattern_a_folder_and_a_list_find_the_same_runs(sweep):
         assert runs.damage == []
 
 
+def test_names_are_sorted_by_the_numbers_in_them(tmp_path):
+    names = ["lr-1e-3", "lr-0.02", "lr-0.020", "lr-0.1", "lr-2", "lr-10", "lr-x"]
+    for name in names:
+        write(tmp_path / name)
+    assert list(open_runs(tmp_path).names) == names
+
+
 def test_one_run_is_a_sequence_of_one(sweep):
     assert open_runs(sweep / "lr-9").names == ("lr-9",)
 

@@ -21,6 +21,7 @@ from gradviz.tracing.reading import Run, open_run
 __all__ = ["Member", "Runs", "open_runs"]
 
 PATTERN = re.compile(r"[*?\[]")
+NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
 HINT = "a run is a directory written by gradviz.trace"
 
 
@@ -129,9 +130,10 @@ def _is_rank(folder: Path) -> bool:
     return bool(RANK_NAME.fullmatch(folder.name)) and not folder.is_symlink() and (folder / "run.json").is_file()
 
 
-def _natural(text: str) -> list[tuple[int, int | str]]:
-    """Return a key that sorts ``run-2`` before ``run-10``."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text) if part]
+def _natural(text: str) -> tuple[list[tuple[int, float | str]], str]:
+    """Return a key that sorts by the numbers in a text: ``lr-1e-3``, ``lr-0.02``, ``lr-10``."""
+    parts = ((NUMBER.fullmatch(part), part) for part in NUMBER.split(text) if part)
+    return [(0, float(part)) if number else (1, part) for number, part in parts], text
 
 
 def _opened(found: list[_Found], notes: list[str]) -> list[Member]:
