@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -132,31 +134,41 @@ def test_every_call_fails_once(tmp_path, monkeypatch, kind, system):
 SMALL_DISK = """
 import errno, os, resource, subprocess, sys
 from gradviz.errors import TraceError
-from tests.kinds import written
-folder = sys.argv[1]
+from gradviz.tracing.reading import open_run
+from tests.kinds import differences, written
+
+folder, kind = sys.argv[1:]
 mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "none", folder]
-mounted = subprocess.run(mount, capture_output=True).returncode == 0
-if not mounted:
+if not {own_mounts} or subprocess.run(mount, capture_output=True).returncode:
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 rows = []
 try:
-    written(sys.argv[2], folder + "/run", None, after=rows.append)
+    written(kind, folder + "/run", None, after=rows.append)
 except TraceError as error:
     print(errno.errorcode[error.errno], len(rows), str(error).splitlines()[0])
-from gradviz.tracing.reading import open_run
-from tests.kinds import differences
 run = open_run(folder + "/run")
 print(len(run), run.damage, sum(bool(differences(rows[row["step"]], row)) for row in run))
-if mounted:
-    subprocess.run(["umount", folder], check=True)
 """
+UNSHARED = ("unshare", "--map-root-user", "--mount")  # mounts that nobody else sees, and that end with the process
+
+
+def has_own_mounts():
+    """Whether a process of this user may have file systems of its own."""
+    try:
+        return subprocess.run([*UNSHARED, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_disk_that_is_really_full(tmp_path, kind):
     """On a file system of 600 KB if one may be mounted here, otherwise with a limit on the size of files."""
-    done = run_python("-c", SMALL_DISK, tmp_path, kind, env=dict(os.environ))
-    first, second = done.stdout.decode().splitlines()
+    own_mounts = has_own_mounts()
+    code = SMALL_DISK.format(own_mounts=own_mounts)
+    line = [*(UNSHARED if own_mounts else ()), sys.executable, "-c", code, tmp_path, kind]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    first, second = done.stdout.splitlines()
     code, rows, message = first.split(" ", 2)
     assert code in {"ENOSPC", "EFBIG"}, done.stderr
     assert "cannot" in message
