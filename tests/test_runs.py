@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import re
 import shutil
 import sys
@@ -156,6 +157,29 @@ def test_a_run_of_a_later_format_is_named(sweep):
     runs = open_runs(sweep)
     assert runs.names == ("lr-1", "lr-10")
     assert "has format 99" in runs.damage[0]
+
+
+@pytest.fixture
+def few_files():
+    """Let this process open ten files more than it has."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    gc.collect()
+    free = sorted(set(range(1000)) - set(map(int, os.listdir("/dev/fd"))))  # noqa: PTH208
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[10], limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_more_runs_than_files_may_be_open(tmp_path, few_files, monkeypatch):
+    for i in range(30):
+        write(tmp_path / f"run-{i}")
+    runs = open_runs(tmp_path)
+    assert len(runs) == 30
+    assert runs.damage == []
+    monkeypatch.setattr("gradviz.tracing.segments.SMALL", 0)
+    with pytest.raises(TraceError, match=r"after [1-9] runs the system gives this process no more open files"):
+        open_runs(tmp_path)
 
 
 # -- as text -----------------------------------------------------------------------------------

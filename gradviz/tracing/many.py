@@ -16,6 +16,7 @@ from gradviz.errors import GradvizError, GradvizIndexError, GradvizTypeError, Tr
 from gradviz.escape import clean
 from gradviz.tracing.fetching import RANK_NAME, fetch, is_url, remote_runs
 from gradviz.tracing.fields import unique
+from gradviz.tracing.opening import NO_MORE_FILES
 from gradviz.tracing.reading import Run, open_run
 
 __all__ = ["Member", "Runs", "open_runs"]
@@ -141,24 +142,31 @@ def _opened(found: list[_Found], notes: list[str]) -> list[Member]:
     once = list({(one.parts, one.rank, one.path is None): one for one in found}.values())
     names = _names({one.parts: None for one in once})
     names = dict(zip(names, unique(names.values()), strict=True))
-    members = []
+    members: list[Member] = []
     for one in once:
         run = names[one.parts]
         name = f"{run}/{one.rank}" if one.rank else run
         try:
             opened = one.open()
         except GradvizError as error:
+            _refuse_if_full(error, len(members))
             notes.append(f"{name}: {error.message}")
         else:
             members.append(Member(name, run, _rank(one, opened), opened))
     return members
 
 
+def _refuse_if_full(error: GradvizError, opened: int) -> None:
+    """Raise if it is not the run that is at fault, but the count of open files."""
+    if getattr(error, "errno", None) in NO_MORE_FILES:
+        raise TraceError(
+            f"after {opened} runs the system gives this process no more open files",
+            hint="open fewer at once, or raise the limit: ulimit -n",
+        ) from error
+
+
 def _rank(one: _Found, opened: Run) -> int:
-    if one.rank:
-        return int(one.rank.rpartition("-")[2])
-    rank = opened.info.get("rank")
-    return rank if type(rank) is int else 0
+    return int(one.rank.rpartition("-")[2]) if one.rank else opened.rank
 
 
 def _names(paths: Collection[tuple[str, ...]]) -> dict[tuple[str, ...], str]:

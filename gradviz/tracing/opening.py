@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -21,12 +22,13 @@ from gradviz.tracing.records import EventLines, Records
 from gradviz.tracing.segments import Segment, read_text
 from gradviz.tracing.store import VERSION, unsealed
 
-__all__ = ["RunFiles", "StructureRows", "heads_of", "pieces_of"]
+__all__ = ["NO_MORE_FILES", "RunFiles", "StructureRows", "heads_of", "pieces_of"]
 
 INFO_LIMIT = 1 << 24  # bytes of run.json
 SEGMENT_LIMIT = 100_000
 SEGMENT_NAME = re.compile(r"seg-(\d{4,6})\.npy")
 INDEX = "index.npy"
+NO_MORE_FILES = {errno.EMFILE, errno.ENFILE}  # then it is not the run that is damaged
 PARAMETER_PARTS = frozenset(PARTS) - {"input", "state"}
 HIDDEN = frozenset(("digest", "grad_digest"))  # they prove a replay and say nothing to people
 
@@ -238,6 +240,8 @@ class RunFiles:
         try:
             rows = self.records.rows(path, "segment", number, is_live=is_live)
         except (GradvizError, TypeError, ValueError, LookupError) as error:
+            if getattr(error, "errno", None) in NO_MORE_FILES:
+                raise
             self.notes[f"{path.name}: cannot be read: {str(error).splitlines()[0]}"] = None
             return None
         self.segments[number] = StructureRows(number, rows, self.records, self.listed)

@@ -21,21 +21,24 @@ __all__ = ["MappedFile", "Segment", "ranges", "read_text", "regular", "split_hea
 Told = Callable[[bytes | None], Layout | None]
 
 CHUNK = 1 << 22  # bytes of rows checked at once
+SMALL = 1 << 20  # bytes: a finished file up to this size is read, not mapped
 
 
 class MappedFile:
     """A regular file mapped for reading, and mapped anew when it has grown.
 
-    Nothing else (no link, device or pipe) is opened, and no other file that has taken its place.
+    Nothing else (no link, device or pipe) is opened, and no other file that has taken its place. A small file that
+    nobody writes any more (not ``is_live``) is read instead: a map keeps the file open, and a system lets a process
+    have some hundreds of them.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_live: bool = True) -> None:
         self.path = path
         self.data: mmap.mmap | bytes = b""
         self._identity: tuple[int, int] | None = None
-        self.map_again()
+        self.map_again(is_live=is_live)
 
-    def map_again(self) -> None:
+    def map_again(self, *, is_live: bool = True) -> None:
         """Map the file at its present size."""
         with regular(self.path) as descriptor:
             found = os.fstat(descriptor)
@@ -44,7 +47,14 @@ class MappedFile:
                 raise TraceError(f"{self.path.name} was replaced by another file", where=str(self.path))
             self._identity = identity
             size = found.st_size
-            self.data = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) if size else b""
+            is_mapped = size > SMALL or (is_live and size > 0)
+            self.data = self._mapped(descriptor, size) if is_mapped else _content(descriptor, size)
+
+    def _mapped(self, descriptor: int, size: int) -> mmap.mmap:
+        try:
+            return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+        except OSError as error:  # among others: too many open files
+            raise _refused("map", self.path, error) from error
 
     def __len__(self) -> int:
         return len(self.data)
@@ -62,7 +72,7 @@ class Segment:
         self.path = path
         self._notes: dict[str, None] = {}
         self._damaged: dict[tuple[Column, int], None] = {}
-        self._file = MappedFile(path)
+        self._file = MappedFile(path, is_live=is_live)
         header = split_header(self._file.data)
         self.layout = self._understood(header, told)
         self.columns = {(column.name, column.part): column for column in self.layout.columns}
@@ -83,7 +93,7 @@ class Segment:
     def refresh(self, *, is_live: bool) -> None:
         """Look for rows that have been added, and check those."""
         if not is_live:
-            self._file.map_again()
+            self._file.map_again(is_live=False)
         self._look(is_live)
 
     def _look(self, is_live: bool) -> None:
@@ -222,8 +232,19 @@ def read_text(path: Path, limit: int) -> str:
         size = os.fstat(descriptor).st_size
         if size > limit:
             raise TraceError(f"{path.name} has {size} bytes: the limit is {limit}", where=str(path))
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(limit).decode(errors="replace")
+        return _content(descriptor, limit).decode(errors="replace")
+
+
+def _refused(what: str, path: Path, error: OSError) -> TraceError:
+    """Return the error for a file that the system does not give."""
+    refused = TraceError(f"cannot {what} {path.name}: {error.strerror}", where=str(path))
+    refused.errno = error.errno
+    return refused
+
+
+def _content(descriptor: int, limit: int) -> bytes:
+    with open(descriptor, "rb", closefd=False) as file:
+        return file.read(limit)
 
 
 class regular:  # noqa: N801
@@ -239,7 +260,7 @@ class regular:  # noqa: N801
         try:
             self._descriptor = os.open(self._path, flags)
         except OSError as error:
-            raise TraceError(f"cannot open {self._path.name}: {error.strerror}", where=str(self._path)) from error
+            raise _refused("open", self._path, error) from error
         if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             os.close(self._descriptor)
             raise TraceError(f"{self._path.name} is not a regular file", where=str(self._path))

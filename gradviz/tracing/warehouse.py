@@ -194,8 +194,8 @@ def tables_of_run(run: Run) -> dict[str, Any]:
     labels = unique((label for label, _ in found), HEAD, str.casefold)
     heads = [pa.array(numbers) for numbers in (run.steps, run.times, run.loss)]
     table = pa.Table.from_arrays([*heads, *(column(pa, numbers) for _, numbers in found)], names=[*HEAD, *labels])
-    rank = run.info.get("rank")
-    member = Member(_text(run.path.name), _text(run.path.name), rank if type(rank) is int else 0, run)
+    name = _text(run.path.name)
+    member = Member(name, name, run.rank, run)
     return {"run": table, "meta": tables_of([member])["meta"]}
 
 
