@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from gradviz.style.wording import format_number
 
 __all__ = ["Birth", "birth", "infinite", "not_a_number"]
 
+LARGEST = "largest"
 Test = Callable[[Any], Any]
 
 ADVICE = (
@@ -43,6 +45,8 @@ def birth(frame: Frame, test: Test) -> Birth | None:
 
 
 def _has(number: Number | None, test: Test) -> bool:
+    if isinstance(number, float):
+        return not math.isfinite(number) and bool(test(number))
     return number is not None and bool(np.any(test(number)))
 
 
@@ -75,8 +79,9 @@ def _born_forward(frame: Frame, node: Node, where: np.ndarray, test: Test) -> Bi
     index = tuple(int(i) for i in np.argwhere(where)[0]) if size else ()
     operands = _operands(frame, node, index)
     numbers |= {"at": index, **operands}
-    said = "; " + ", ".join(f"{clean(k, 40)} is {format_number(v)}" for k, v in operands.items()) if operands else ""
-    return Birth(node, False, f"{what} is born in {name}{share}{said}{' there' if said and size > 1 else ''}", numbers)
+    there = " there" if size > 1 and not any(name.startswith(LARGEST) for name in operands) else ""
+    values = ", ".join(f"{clean(name, 40)} is {format_number(number)}" for name, number in operands.items())
+    return Birth(node, False, f"{what} is born in {name}{share}" + (f"; {values}{there}" if values else ""), numbers)
 
 
 def _operands(frame: Frame, node: Node, index: tuple[int, ...]) -> dict[str, float]:
@@ -89,7 +94,7 @@ def _operands(frame: Frame, node: Node, index: tuple[int, ...]) -> dict[str, flo
         try:
             found[name] = float(np.broadcast_to(value, node.shape)[index])
         except ValueError:
-            found[f"largest |{name}|"] = float(np.abs(np.asarray(value, float)).max())
+            found[f"{LARGEST} |{name}|"] = float(np.abs(np.asarray(value, float)).max())
     return found
 
 

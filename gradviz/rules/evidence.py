@@ -20,7 +20,7 @@ from gradviz.rules.histories import Moves, RunLike, Track, moves_between, read
 __all__ = ["Evidence", "RunLike"]
 
 FRAMES = 24
-NODES_LIMIT = 200_000  # in all frames together
+NODES_LIMIT = 50_000  # in all frames together
 NUMBERS_LIMIT = 1 << 22
 RATE_NAMES = ("lr", "learning_rate", "learning rate")
 
@@ -73,11 +73,15 @@ class Evidence:
         """What every parameter did, by name."""
         return self._read[0]
 
-    @cached_property
-    def size(self) -> float:
-        """The largest norm that all parameters together have had."""
-        squares = [np.square(np.nan_to_num(t.norm, nan=0.0, posinf=0.0)).max(initial=0.0) for t in self.tracks.values()]
-        return float(np.sqrt(sum(squares)))
+    def sizes(self, positions: np.ndarray) -> np.ndarray:
+        """Return the largest norm that all parameters together have had up to these positions."""
+        squares, at = np.zeros(0), np.zeros(0, int)
+        for track in self.tracks.values():
+            own = np.square(np.nan_to_num(track.norm, nan=0.0, posinf=0.0))
+            squares, at = (own if not len(at) else squares + own), track.at
+        most = np.append(np.sqrt(np.maximum.accumulate(squares)), 0.0)
+        found: np.ndarray = most[np.minimum(np.searchsorted(at, positions), len(most) - 1)]
+        return found
 
     @cached_property
     def moves(self) -> Moves:

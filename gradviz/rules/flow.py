@@ -195,10 +195,7 @@ def _symptom(seen: Evidence, path: Path, position: int, at: list[int]) -> Sympto
 
 
 def _by_parameters(seen: Evidence, sign: int, decades: float) -> Iterator[Symptom]:
-    """Compare the gradients of the parameters themselves, where nothing of the inside of a step is known.
-
-    They depend on the size of what goes in too, hence a decade more.
-    """
+    """Compare the gradients of the parameters themselves, where nothing of the inside of a step is known."""
     tracks = [track for track in seen.tracks.values() if track.reached.any()]
     levels = {track.name: _level(seen, track) for track in tracks}
     known = {name: level for name, level in levels.items() if math.isfinite(level)}
@@ -206,11 +203,11 @@ def _by_parameters(seen: Evidence, sign: int, decades: float) -> Iterator[Sympto
         return
     first, last = next(iter(known)), next(reversed(known))
     apart = known[first] - known[last]
-    if sign * apart >= decades + 1:
+    if sign * apart >= decades:
         word = "smaller" if apart < 0 else "larger"
         yield Symptom(
             f"the gradient of {clean(first, 80)} is {abs(apart):.1f} decades {word} than that of {clean(last, 80)}",
-            at=first, step=seen.step(0), last_step=seen.step(-1), numbers={"decades": apart},
+            at=first, step=seen.step(0), last_step=seen.step(-1), numbers={"decades": apart, "parameters": len(known)},
         )  # fmt: skip
 
 

@@ -170,7 +170,7 @@ def _turning(seen: Evidence, start: int, stop: int, cosine: float) -> float:
 def _cycles(seen: Evidence, middle: int) -> bool:
     """Whether the steps go there and back again: each one twice as far as the lowest point."""
     moves = seen.moves
-    over = moves.overshoot[(moves.at >= middle) & (np.sqrt(moves.length) > ROUNDING * seen.size)]
+    over = moves.overshoot[(moves.at >= middle) & (np.sqrt(moves.length) > ROUNDING * seen.sizes(moves.at))]
     return len(over) > 0 and float(np.median(over)) > 1.99
 
 

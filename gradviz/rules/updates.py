@@ -18,6 +18,7 @@ from gradviz.style.wording import format_number
 
 __all__ = ["large_step", "unchanged", "update_ratio"]
 
+NEAR = 1e6  # times the first loss: where it has run away farther the curvature is that of another place
 PLAIN = 1e-3  # how far a step may be from -lr * gradient to be called gradient descent
 
 
@@ -37,21 +38,30 @@ def large_step(seen: Evidence, *, limit: float = 2.0, share: float = 0.3, steps:
     inside = moves.at < len(loss) - 1
     over = moves.overshoot[inside]
     at = moves.at[inside]
-    known = np.isfinite(over) & (np.sqrt(moves.length[inside]) > ROUNDING * seen.size)
+    known = np.isfinite(over) & (np.sqrt(moves.length[inside]) > ROUNDING * seen.sizes(at))
     if known.sum() < steps:
         return
     rose = loss[at + 1] >= loss[at] * (1 - 1e-9)
     beyond = known & (over >= limit * (1 - 1e-9)) & rose
-    half = beyond[len(beyond) // 2 :] if len(loss) == len(seen.loss) else beyond
-    if beyond.sum() < steps or half.mean() < share or not _no_gain(seen, loss):
+    halves = np.array_split(beyond, 2)
+    if beyond.sum() < steps or max(half.mean() for half in halves) < share or not _no_gain(seen, loss):
         return
     first, last = (seen.step(at[np.flatnonzero(beyond)[i]]) for i in (0, -1))
-    said, numbers = _largest_stable(seen, np.flatnonzero(inside)[beyond], limit)
+    chosen = np.flatnonzero(inside)[beyond]
+    said, numbers = _largest_stable(seen, _typical(seen, chosen), limit)
+    numbers = {"steps": int(beyond.sum()), **numbers}
     yield Symptom(
         f"the step is too large: {int(beyond.sum())} of {int(known.sum())} steps went twice as far as the lowest"
         f" point in their direction, or farther, and the loss rose{said}",
         at=_most_moved(seen, at[beyond]), step=first, last_step=last, numbers=numbers,
     )  # fmt: skip
+
+
+def _typical(seen: Evidence, chosen: np.ndarray) -> np.ndarray:
+    """Leave out the steps far from where the run began, unless the curvature is everywhere the same."""
+    curvature = seen.moves.curvature[chosen]
+    near = seen.loss[seen.moves.at[chosen]] <= NEAR * abs(seen.loss[0])
+    return chosen if curvature.max() < 2 * curvature.min() or not near.any() else chosen[near]
 
 
 def _no_gain(seen: Evidence, loss: np.ndarray) -> bool:
@@ -67,7 +77,7 @@ def _largest_stable(seen: Evidence, beyond: np.ndarray, limit: float) -> tuple[s
     """Say what curvature these steps show, and which learning rate it allows."""
     moves = seen.moves
     curvature = float(np.quantile(moves.curvature[beyond], 0.9))
-    numbers = {"steps": len(beyond), "overshoot": float(np.median(moves.overshoot[beyond])), "curvature": curvature}
+    numbers = {"overshoot": float(np.median(moves.overshoot[beyond])), "curvature": curvature}
     if not _plain(seen, beyond):
         return "", numbers
     rate = float(np.median(moves.length[beyond] / -moves.slope[beyond]))  # s = -lr*g, so s·s / -s·g is the rate
