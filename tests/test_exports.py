@@ -22,6 +22,7 @@ from gradviz.errors import GradvizValueError, MissingExtraError, MissingFolderEr
 from gradviz.tracing import fields as fields_module
 from gradviz.tracing.exports import WRITERS
 from gradviz.tracing.fields import unique
+from gradviz.tracing.layout import STATS
 from gradviz.tracing.reading import open_run
 from gradviz.tracing.recorder import trace
 from tests.hostile import HOSTILE
@@ -261,6 +262,52 @@ def test_the_levels_that_keep_norms(tmp_path):
     for suffix in FORMATS:
         row = READERS[suffix](run.export(tmp_path / f"x{suffix}"))[0]
         assert (row["W.norm"], row["W.grad.norm"]) == (5.0, None)
+
+
+def test_the_level_that_keeps_statistics(tmp_path):
+    W = np.array([[1.0, -3.0], [0.0, math.nan]])
+    run = record(tmp_path / "run", [(1.0, {"W": (W, None)}), (1.0, {"W": (W, W)})], level="stats")
+    numbers = [-3.0, 1.0, -2 / 3, math.nan, 1.0, 1.0, 0.0]
+    row = read_csv(run.export(tmp_path / "x.csv"))[0]
+    assert all(map(same, [row[f"W.stats.{what}"] for what in STATS], numbers))
+    assert (row["W.exponents[128]"], row["W.exponents[129]"], row["W.exponents[0]"]) == (1, 1, 0)
+    assert row["W.grad.exponents[3]"] is None
+    for suffix in (".jsonl", ".parquet"):
+        first, second = READERS[suffix](run.export(tmp_path / f"x{suffix}"))
+        assert all(map(same, first["W.stats"], numbers))
+        assert (sum(first["W.exponents"]), first["W.grad.exponents"]) == (2, None)
+        assert sum(second["W.grad.exponents"]) == 2
+    with closing(sqlite3.connect(run.export(tmp_path / "x.sqlite"))) as database:
+        one, two = database.execute(
+            """SELECT "W.stats.max", json_extract("W.exponents", '$[129]'), "W.grad.exponents" FROM run"""
+        )
+    assert one == (1.0, 1, None)
+    assert len(json.loads(two[2])) == 256
+    assert "from -3 to 1, mean -0.6667, norm nan, 1 zeros, 1 nans" in run.summary()
+
+
+def test_the_form_with_checkpoints(tmp_path):
+    W = np.arange(12_000.0).reshape(100, 120)
+    run = record(tmp_path / "run", [(1.0, {"W": (W, None), "w": (0.5, 1.5)})] * 3)
+    for suffix in FORMATS:
+        row = READERS[suffix](run.export(tmp_path / f"x{suffix}"))[0]
+        assert (row["W.norm"], row["W.grad.norm"], row["w"], row["w.grad"]) == (np.linalg.norm(W), None, 0.5, 1.5)
+
+
+def test_inputs_that_change_and_a_part_of_the_parameters(tmp_path):
+    w, x = Tensor(2.0, name="w"), Tensor(np.array([1.0, 2.0]), name="x", requires_grad=False)
+    with trace(tmp_path / "run", params={"w": w}) as t:
+        for i in range(4):
+            x = Tensor(np.array([1.0, 2.0 + i]), name="x", requires_grad=False)
+            loss = (w * x).sum()
+            loss.backward()
+            t.step(loss)
+    run = open_run(tmp_path / "run")
+    for suffix, label in ((".csv", "x[1].input"), (".sqlite", "x[1].input")):
+        rows = READERS[suffix](run.export(tmp_path / f"x{suffix}"))
+        assert [row[label] for row in rows][-1] == 5.0
+    assert read_jsonl(run.export(tmp_path / "x.jsonl"))[-1]["x.input"] == [1.0, 5.0]
+    assert list(run.select("w").to_pandas().columns) == ["time", "loss", "w", "w.grad"]
 
 
 # -- names -------------------------------------------------------------------------------------

@@ -80,6 +80,18 @@ def test_of_large_runs_only_the_norms_are_columns(sweep, monkeypatch):
     assert columns == ["step", "time", "loss", "w", "w.grad", "W.norm", "W.grad.norm"]
 
 
+def test_statistics_stay_columns_where_the_counts_are_too_many(tmp_path):
+    params = {f"W{i}": Param(np.array([3.0, 4.0]), None) for i in range(9)}
+    with trace(tmp_path / "run", params=params, level="stats") as t:
+        t.step(1.0)
+    run = open_run(tmp_path / "run")
+    answer = run.query('SELECT "W8.stats.max" AS high, "W8.norm" AS norm, "W8.grad.norm" AS grad FROM run')
+    assert answer.iloc[0].tolist()[:2] == [4.0, 5.0]
+    assert answer["grad"].isna().all()
+    assert "W8.exponents[0]" in run.select("W8").query("SELECT * FROM run").columns
+    assert open_runs(tmp_path).query('SELECT "W8.norm" AS norm FROM runs')["norm"].tolist() == [5.0]
+
+
 @pytest.mark.parametrize("dtype", ["f2", "f4", "i8", "u8", "?", "c8", ">f8"])
 def test_every_dtype_can_be_asked_about(tmp_path, dtype):
     with trace(tmp_path / "run", params={"W": Param(np.array([0, 1], dtype))}) as t:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.escape import clean
+from gradviz.tracing.layout import STATS
 
 if TYPE_CHECKING:
     from gradviz.tracing.many import Member
@@ -18,6 +19,7 @@ __all__ = ["comparison", "summary"]
 SHOWN_LINES = 20
 RUNS_SHOWN = 200
 META_SHOWN = 8
+TOLD = ("level", "inputs", "note")  # kinds of events that a summary repeats
 
 
 def summary(run: Run, damage: list[str]) -> str:
@@ -33,6 +35,9 @@ def summary(run: Run, damage: list[str]) -> str:
             lines.append(f"          not finite in {len(wrong)} steps, first in step {run.steps[wrong[0]]}")
     lines += _labelled("graphs", [repr(graph) for graph in run.graphs])
     lines += _last_numbers(run)
+    lines += _labelled(
+        "events", [f"step {e.get('step')}: {e.get('text')}" for e in run.events if e.get("kind") in TOLD]
+    )
     lines += _labelled("meta", [f"{key} = {value!r}" for key, value in run.meta.items()])
     lines += _labelled("damage", damage)
     return "\n".join(lines)
@@ -53,7 +58,8 @@ def _last_numbers(run: Run) -> list[str]:
         return _labelled("names", list(run.names))
     row = next(iter(run[-1:]))
     shown = {
-        name: ", ".join(f"{word}{_short(row[key])}" for key, word in _words(name) if key in row) for name in run.names
+        name: ", ".join(f"{word}{_shown(key, row[key])}" for key, word in _words(name) if key in row)
+        for name in run.names
     }
     return _labelled("last", [f"{name} = {numbers}" for name, numbers in shown.items()])
 
@@ -69,9 +75,21 @@ def _words(name: str) -> list[tuple[str, str]]:
     return [
         (name, ""),
         (f"{name}.norm", "norm "),
+        (f"{name}.stats", ""),
         (f"{name}.grad", "gradient "),
         (f"{name}.grad.norm", "gradient norm "),
+        (f"{name}.grad.stats", "gradient "),
     ]
+
+
+def _shown(key: str, number: Any) -> str:
+    """Return a number, a few words on an array, or recorded statistics."""
+    if number is None or not key.endswith(".stats") or np.shape(number) != (len(STATS),):
+        return _short(number)
+    told = dict(zip(STATS, number.tolist(), strict=True))
+    counts = [f"{told[what]:.0f} {what}" for what in ("zeros", "nans", "infs") if told[what]]
+    span = f"from {told['min']:.4g} to {told['max']:.4g}"
+    return ", ".join([f"{span}, mean {told['mean']:.4g}, norm {told['norm']:.6g}", *counts])
 
 
 def _short(number: Any) -> str:

@@ -200,16 +200,22 @@ def tables_of_run(run: Run) -> dict[str, Any]:
 
 
 def _numbers(run: Run, fields: Sequence[Field]) -> Iterator[tuple[str, Cells]]:
-    """Yield every number of the run with its label, and the norms of arrays."""
+    """Yield every number of the run with its label, and the norms of arrays; of too many numbers only the measures."""
+    without_counts = [field for field in fields if not field.part.endswith("exponents")]
+    wide = next((chosen for chosen in (fields, without_counts) if _fits(run, chosen)), [])
+    for field in wide:
+        values, present = cells(run, field)
+        flat = by_iteration(values.astype(np.float32) if values.dtype == np.float16 else values)
+        yield from ((label, Cells(flat[:, i], present)) for i, label in enumerate(element_labels(field)))
+    told = {_key(field) for field in wide if field.is_scalar}
+    yield from (("".join(key), numbers) for key, numbers in measures(run).items() if key not in told)
+
+
+def _fits(run: Run, fields: Sequence[Field]) -> bool:
+    """Tell whether every number can have a column."""
     width = sum(field.size for field in fields)
-    if width <= WIDTH_LIMIT and width * len(run) <= CELL_LIMIT and all(field.shape is not None for field in fields):
-        for field in fields:
-            values, present = cells(run, field)
-            flat = by_iteration(values.astype(np.float32) if values.dtype == np.float16 else values)
-            yield from ((label, Cells(flat[:, i], present)) for i, label in enumerate(element_labels(field)))
-        fields = [field for field in fields if not field.is_scalar]
-    known = {_key(field) for field in fields}
-    yield from (("".join(key), numbers) for key, numbers in measures(run).items() if key in known)
+    is_small = width <= WIDTH_LIMIT and width * len(run) <= CELL_LIMIT
+    return is_small and all(field.shape is not None for field in fields)
 
 
 def ask(tables: Mapping[str, Any], sql: str) -> Any:
