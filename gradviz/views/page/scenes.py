@@ -42,9 +42,7 @@ class Scene:
         self.views = views(first.graph)
         self.shown = first_shown(self.views)
         self.options = replace(options, style=BOXES)
-        if direction == "auto":
-            direction = direction_of(self.views[self.shown], self.options, self.constants)
-        self.options = replace(self.options, direction=direction)
+        self.direction = direction
         known = story.known(_without_value(first))
         self.plan = Plan(tracks_of(first.graph, known))
         self.laid = [self._laid(view) for view in self.views]
@@ -62,14 +60,16 @@ class Scene:
 
     def _laid(self, view: View) -> dict[str, Any]:
         """Return one view as data: where things are, and which numbers belong on them."""
-        laid = staged(view, self.options, self.constants)
+        auto = self.direction == "auto"
+        direction = direction_of(view, self.options, self.constants) if auto else self.direction
+        laid = staged(view, replace(self.options, direction=direction), self.constants)
         cards = RoomyCards(view, self.options, self.constants)
         boxes = laid["nodes"]
         laid["nodes"] = [self._card(view, node, boxes[node.id], cards) for node in view.frame.graph]
         for edge in laid["edges"]:
             edge["size"] = self._size(view, *edge["ends"])
         opened = [list(path) for path in view.opened]
-        return laid | {"opened": opened, "folded": view.folded, "places": view.places}
+        return laid | {"opened": opened, "folded": view.folded, "part": view.part, "places": view.places}
 
     def _card(self, view: View, node: Node, box: list[float], cards: RoomyCards) -> dict[str, Any]:
         members = view.members[node.id]
@@ -172,7 +172,7 @@ def _first(laid: list[dict[str, Any]], otherwise: int) -> int:
     scales = [scale_of(view["width"], view["height"]) for view in laid]
     readable = [place for place, view in enumerate(laid) if scales[place] >= READABLE and len(view["nodes"]) >= LEAST]
     if not readable:
-        return otherwise
+        return max(range(len(laid)), key=lambda place: (scales[place], -place)) if max(scales) > 0 else otherwise
     return max(readable, key=lambda place: (len(laid[place]["nodes"]), -place))
 
 

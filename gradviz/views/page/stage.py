@@ -75,6 +75,10 @@ class RoomyCards(CardWriter):
             return ""
         return escape.clean(wording.display_name(node), NAME_LIMIT)
 
+    def note(self, node: Node) -> str:
+        """Return the small word beside the name."""
+        return re.sub(r"\b1 nodes", "1 node", super().note(node))
+
     def value_rows(self, node: Node, value: Number | None) -> Iterator[Row]:
         """Yield a row for each line of numbers."""
         del value
@@ -162,6 +166,8 @@ def direction_of(view: View, options: Options, constants: dict[int, Number]) -> 
     """Return the direction, LR or TB, in which a view can be shown larger."""
     if len(view.frame.graph) > TRY_BOTH:
         return "TB"
+    if len(view.frame.graph) < 2:
+        return "LR"
     scales = {}
     for direction in ("LR", "TB"):
         root = Stage(view, replace(options, direction=direction), constants).laid_out()

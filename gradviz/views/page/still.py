@@ -27,9 +27,7 @@ ROWS = 200
 
 def still(story: Story, last: Frame | None, options: Options) -> tuple[str, list[str]]:
     """Return the still part of the page as HTML, and the styles in it."""
-    parts = [f"<p>{escape.for_html(story.about, None)}</p>"]
-    if last is not None:
-        parts += [section("The last step", picture(last, options))]
+    parts = [] if last is None else [section("The last step", picture(last, options))]
     if np.isfinite(story.loss).sum() > 0:
         parts.append(section("Loss", loss_chart(story)))
     parts.append(section("Findings", "\n".join(finding_list(story.findings))))

@@ -15,9 +15,10 @@ from gradviz.views.cards import as_frame
 __all__ = ["View", "first_shown", "scope_paths", "views"]
 
 READABLE = 60  # nodes; the first view shown has no more, if there is such a one
-LARGEST = 400  # nodes of any view but the only one
+LARGEST = 400  # nodes of a view
+WHOLE = 1600  # nodes of the view in which everything is open
 VIEWS = 24
-TOTAL = 3000  # nodes of all views together
+TOTAL = 4000  # nodes of all views together
 FOLD_FROM = 12  # nodes; smaller graphs show every round
 HOPS = 6
 
@@ -26,12 +27,13 @@ Scope = tuple[str, ...]
 
 @dataclass(frozen=True)
 class View:
-    """One picture of a graph: which scopes are open, and whether repeats are drawn once."""
+    """One picture of a graph: which scopes are open, whether repeats are drawn once, and whether it is all of it."""
 
     opened: tuple[Scope, ...]
     folded: bool
     frame: Frame  # without numbers
     origin: Frame  # of the whole graph, without numbers
+    part: bool = False  # only what is near the result
 
     @cached_property
     def places(self) -> list[int | None]:
@@ -70,10 +72,14 @@ def views(graph: Graph) -> list[View]:
     found: list[View] = []
     for view in _candidates(whole):
         nodes = len(view.frame.graph)
-        fits = nodes <= LARGEST and len(found) < VIEWS and sum(len(kept.frame.graph) for kept in found) + nodes <= TOTAL
-        if fits and not any(_same(view, kept) for kept in found):
+        fits = nodes <= (WHOLE if view.frame is whole else LARGEST) and len(found) < VIEWS
+        room = TOTAL - sum(len(kept.frame.graph) for kept in found)
+        if fits and nodes <= room and not any(_same(view, kept) for kept in found):
             found.append(view)
-    return found or [_smallest(whole)]
+    smallest = min(found or _candidates(whole), key=lambda view: len(view.frame.graph))
+    if len(smallest.frame.graph) > READABLE:
+        found.append(_near_result(smallest))
+    return found
 
 
 def _same(one: View, other: View) -> bool:
@@ -103,16 +109,13 @@ def scope_paths(graph: Graph) -> list[Scope]:
     return list(dict.fromkeys(prefixes))
 
 
-def _smallest(whole: Frame) -> View:
-    """Return the smallest picture there is; where that is too large too, what is next to the result."""
-    small = min(_candidates(whole), key=lambda view: len(view.frame.graph))
-    hops = HOPS
-    while len(small.frame.graph) > LARGEST and hops >= 0 and small.frame.graph.outputs:
-        near = transforms.focus(small.frame, small.frame.graph.outputs[0], hops)
-        if len(near.graph) <= LARGEST or not hops:
-            return View(small.opened, small.folded, near, whole)
-        hops -= 1
-    return small
+def _near_result(view: View) -> View:
+    """Return the part of a view from which the result is a few steps away."""
+    graph = view.frame.graph
+    last = graph.outputs[0] if graph.outputs else len(graph) - 1
+    parts = (transforms.focus(view.frame, last, hops) for hops in range(HOPS, -1, -1))
+    near = next(part for part in parts if len(part.graph) <= READABLE or len(part.graph) == 1)
+    return View(view.opened, view.folded, near, view.origin, part=True)
 
 
 def first_shown(found: list[View]) -> int:

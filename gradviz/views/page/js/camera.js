@@ -5,6 +5,7 @@ const LEAST = 0.04;
 const MOST = 6;
 const NATURAL = 4 / 3; // pixels a point
 const MARGIN = 14;
+const UNDER = 46; // for the legend and the buttons below the picture
 
 function seenBox() {
   const { width, height } = stage.getBoundingClientRect();
@@ -14,7 +15,7 @@ function seenBox() {
 
 camera.apply = () => {
   if (!picture) return;
-  picture.root.style.transform = `translate(${camera.x}px, ${camera.y}px) scale(${camera.scale})`;
+  picture.world.setAttribute("transform", `translate(${camera.x.toFixed(1)} ${camera.y.toFixed(1)}) scale(${camera.scale.toFixed(4)})`);
   if (!camera.waiting) camera.waiting = requestAnimationFrame(() => {
     camera.waiting = 0;
     picture?.updateSeen();
@@ -26,10 +27,11 @@ camera.fit = () => {
   if (!picture) return;
   const { width, height } = stage.getBoundingClientRect();
   const view = picture.view;
-  const scale = Math.min(NATURAL * 1.1, (width - 2 * MARGIN) / view.width, (height - 2 * MARGIN) / view.height);
+  const room = height - MARGIN - UNDER;
+  const scale = Math.min(NATURAL * 1.1, (width - 2 * MARGIN) / view.width, room / view.height);
   camera.scale = Math.max(LEAST, scale);
   camera.x = (width - view.width * camera.scale) / 2;
-  camera.y = (height - view.height * camera.scale) / 2;
+  camera.y = MARGIN + (room - view.height * camera.scale) / 2;
   camera.fitted = true;
   camera.apply();
 };
@@ -65,6 +67,14 @@ camera.show = ([x, y, boxWidth, boxHeight], least = FAR) => {
   camera.fitted = false;
   camera.apply();
 };
+
+// A chosen card stays in sight when the details take some of the room.
+function resized() {
+  const place = state.node >= 0 ? viewShown()?.places[state.node] : null;
+  if (camera.fitted) camera.fit();
+  else camera.apply();
+  if (place !== null && place !== undefined) camera.show(viewShown().nodes[place].box);
+}
 
 // -- pointers
 
@@ -128,7 +138,7 @@ function startCamera() {
     const rate = event.deltaMode === 1 ? 0.05 : 0.0018;
     camera.zoom(Math.exp(-event.deltaY * rate), placeIn(event));
   }, { passive: false });
-  new ResizeObserver(() => (camera.fitted ? camera.fit() : camera.apply())).observe(stage);
+  new ResizeObserver(resized).observe(stage);
   byId("zoom").append(
     button("−", "Zoom out", () => camera.zoom(1 / 1.3)),
     button("+", "Zoom in", () => camera.zoom(1.3)),

@@ -165,7 +165,8 @@ function ticksOf(low, high, most) {
 function powersOf(low, high) {
   const first = Math.ceil(low);
   const count = Math.floor(high) - first + 1;
-  if (count < 2) return ticksOf(10 ** low, 10 ** high, 3).filter((y) => y > 0);
+  if (high - low < 0.7) return ticksOf(10 ** low, 10 ** high, 4).filter((y) => y > 0);
+  if (count < 3) return [1, 2, 5].flatMap((digit) => Array.from({ length: count + 2 }, (_, i) => digit * 10 ** (first - 1 + i))).filter((y) => Math.log10(y) >= low && Math.log10(y) <= high).sort((one, other) => one - other);
   const every = Math.ceil(count / 5);
   return Array.from({ length: Math.ceil(count / every) }, (_, i) => 10 ** (first + i * every));
 }

@@ -2,7 +2,7 @@
 
 const AROUND = 4; // lines before and after
 const details = byId("details");
-let detailChart = null;
+let detailCharts = [];
 
 function renderDetails(changed) {
   if (!["node", "place", "reference", "scene"].some((name) => changed.has(name))) return;
@@ -11,22 +11,22 @@ function renderDetails(changed) {
   details.hidden = !shown;
   byId("app").classList.toggle("with-details", shown);
   if (!shown) {
-    detailChart = null;
+    detailCharts = [];
     return;
   }
-  const isNew = changed.has("node") || changed.has("scene") || !detailChart;
+  const isNew = changed.has("node") || changed.has("scene") || !detailCharts.length;
   if (isNew) buildDetails(node, state.node);
   updateDetails(state.node);
 }
 
 function buildDetails(node, id) {
-  const track = id;
   const parts = { numbers: make("div", {}), pictures: make("div", { class: "pictures" }), flows: make("div", {}) };
   Object.assign(details, { parts });
-  detailChart = historyChart(track);
+  const kinds = node.kind === "const" ? ["value"] : ["value", "grad"];
+  detailCharts = kinds.map((kind, place) => historyChart(id, kind, place));
   details.replaceChildren(
     make("header", {}, make("h2", {}, node.title), button("×", "Close", () => change({ node: -1 }), { class: "close" })),
-    facts(node, id), parts.numbers, detailChart.element, parts.pictures, parts.flows, ...sourceOf(node));
+    facts(node, id), parts.numbers, ...detailCharts.map((chart) => chart.element), parts.pictures, parts.flows, ...sourceOf(node));
   details.scrollTop = 0;
 }
 
@@ -36,8 +36,16 @@ function facts(node, id) {
   const rows = [[node.kind === "op" ? "computed as" : "kind", node.text, "mono"], ["type", node.type], ["scope", node.scope.join(" / ")]];
   const list = make("dl", {}, ...rows.filter(([, text]) => text).flatMap(([key, text, look]) => [make("dt", {}, key), make("dd", { class: look }, text)]));
   if (card?.opens) list.append(make("dt", {}, "inside"), make("dd", {}, linkButton(`open ${card.title}`, () => openScope(card.opens))));
-  else if (card && card.count > 1) list.append(make("dt", {}, "drawn with"), make("dd", {}, `${formatCount(card.count - 1)} others made by the same line`));
+  else if (card && card.count > 1) list.append(make("dt", {}, "round"), make("dd", {}, roundStepper(id, place, card)));
   return list;
+}
+
+// A folded card stands for many nodes made by the same line: go through them.
+function roundStepper(id, place, card) {
+  const members = viewShown().places.flatMap((other, node) => (other === place ? [node] : []));
+  const at = members.indexOf(id);
+  const to = (by) => () => change({ node: members[(at + by + members.length) % members.length] });
+  return make("span", { class: "rounds" }, button("‹", "Round before", to(-1)), `${formatCount(at + 1)} of ${formatCount(card.count)}`, button("›", "Next round", to(1)));
 }
 
 const linkButton = (text, action) => {
@@ -51,9 +59,11 @@ const linkButton = (text, action) => {
 function updateDetails(id) {
   const { numbers, pictures, flows } = details.parts;
   numbers.replaceChildren(numberTable(id));
-  pictures.replaceChildren(...["value", "grad"].flatMap((kind) => arrayPictures(id, kind)));
+  const fold = foldOf(id);
+  const whose = fold === null ? [] : ["value", "grad"].flatMap((kind) => arrayPictures(fold, kind, "all rounds: "));
+  pictures.replaceChildren(...["value", "grad"].flatMap((kind) => arrayPictures(id, kind)), ...whose);
   flows.replaceChildren(flowList(id));
-  detailChart.cursor();
+  detailCharts.forEach((chart) => chart.cursor());
 }
 
 function numberTable(id) {
@@ -101,18 +111,17 @@ function measures(number) {
 
 // -- through time
 
-function historyChart(track) {
-  const kinds = scene().nodes[track].kind === "const" ? ["value"] : ["value", "grad"];
-  const isArray = scene().tracks[track].form !== "scalar";
-  const series = kinds.map((kind, place) => ({
-    title: kind === "grad" ? "gradient" : kind,
-    values: scene().places.map((_, step) => historyOf(scene().number(track, kind, step))),
-    colour: place,
-    on: true,
-    dashed: true,
-  }));
-  const steps = scene().places.map((place) => data.steps[place]);
-  return new Chart({ title: isArray ? "Through time (norms)" : "Through time", steps, series, log: false, describe: () => "" });
+function historyChart(id, kind, place) {
+  const { form } = scene().tracks[id];
+  const values = scene().places.map((_, step) => historyOf(scene().number(id, kind, step)));
+  const word = kind === "grad" ? "Gradient" : "Value";
+  return new Chart({
+    title: form === "scalar" ? word : `${word} (norm)`,
+    steps: scene().places.map((step) => data.steps[step]),
+    series: [{ title: word, values, colour: place, on: true, dashed: true }],
+    log: false,
+    describe: () => (localStep() === undefined ? "" : formatNumber(values[localStep()], 5)),
+  });
 }
 
 function historyOf(number) {
@@ -123,9 +132,15 @@ function historyOf(number) {
 
 // -- arrays as pictures
 
-function arrayPictures(id, kind) {
+// The track of all rounds of the folded card that a node is in.
+function foldOf(id) {
+  const card = viewShown()?.nodes[viewShown().places[id]];
+  return card && card.track !== null && card.track >= scene().nodes.length ? card.track : null;
+}
+
+function arrayPictures(id, kind, prefix = "") {
   const number = shownNumber(id, kind);
-  const word = `${comparing() ? "change of " : ""}${kind === "grad" ? "gradient" : "value"}`;
+  const word = `${prefix}${comparing() ? "change of " : ""}${kind === "grad" ? "gradient" : "value"}`;
   const found = [];
   const grid = gridOf(number);
   if (grid) found.push(make("figure", { class: "heat" }, make("figcaption", {}, `${word}${grid.exact ? "" : `, ${grid.rows}×${grid.columns} means`}`), heatMap(grid, word)));
@@ -150,8 +165,8 @@ function heatMap({ rows, columns, cells }, word) {
   const tall = rows === 1 ? columns / 10 : rows;
   const root = draw("svg", { viewBox: `0 0 ${columns} ${tall}`, class: rows === 1 ? "heatmap flat" : "heatmap", preserveAspectRatio: "none", role: "img", "aria-label": `Heat map of the ${word}, from ${formatNumber(-top)} to ${formatNumber(top)}` });
   cells.forEach((cell, i) => {
-    const level = cell === null ? "bad" : levelName(top ? Math.round((4 * cell) / top) : 0);
-    const element = draw("rect", { class: `f-${level}`, x: i % columns, y: Math.floor(i / columns), width: 1.01, height: rows === 1 ? tall : 1.01 });
+    const look = cell === null ? { class: "f-bad" } : { class: cell < 0 ? "n" : "p", "fill-opacity": (top ? Math.abs(cell) / top : 0).toFixed(2) };
+    const element = draw("rect", { ...look, x: i % columns, y: Math.floor(i / columns), width: 1.01, height: rows === 1 ? tall : 1.01 });
     element.append(draw("title", {}, `[${Math.floor(i / columns)}, ${i % columns}] ${cell === null ? "NaN or inf" : formatNumber(cell, 3)}`));
     root.append(element);
   });

@@ -21,9 +21,14 @@ function movedBy(values) {
   return finite.length ? (high - low) / Math.max(Math.abs(low), Math.abs(high), 1e-300) : 0;
 }
 
+const lastDrawn = () => {
+  const place = data.scene.findLastIndex((found) => found >= 0);
+  return place < 0 ? data.steps.length - 1 : place;
+};
+
 function wantedState() {
   const wanted = Object.fromEntries(location.hash.slice(1).split("&").map((part) => part.split("=")));
-  const place = /^-?\d+$/.test(wanted.step || "") ? nearestPlace(Number(wanted.step)) : data.steps.length - 1;
+  const place = /^-?\d+$/.test(wanted.step || "") ? nearestPlace(Number(wanted.step)) : lastDrawn();
   const node = /^\d+$/.test(wanted.node || "") && sceneAt(place)?.nodes[wanted.node] ? Number(wanted.node) : -1;
   return { place, node };
 }

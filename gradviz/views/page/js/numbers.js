@@ -91,6 +91,7 @@ function sizeOf(number) {
 function rangeText(number, write) {
   const { low, high, norm } = extentOf(number);
   if (number.size === 0) return "empty";
+  if (number.onlyMean) return `mean ${write(number.mean)}`;
   if (Number.isNaN(low)) return number.summedOnly && !Number.isNaN(norm) ? `‖${write(norm)}‖` : "nothing finite";
   return write(low) === write(high) ? `all ${write(low)}` : `${write(low)} … ${write(high)}`;
 }
@@ -104,11 +105,7 @@ function differenceOf(now, then) {
   if (now.form === "none" || then.form === "none" || now.form !== then.form) return { form: "none" };
   if (now.form === "scalar") return { form: "scalar", x: now.x - then.x };
   if (now.form === "full") return { ...now, elements: now.elements.map((x, i) => x - then.elements[i]) };
-  const found = { ...now, cells: null };
-  for (const name of ["low", "high", "mean", "norm"]) found[name] = now[name] - then[name];
-  if (now.cells && then.cells) {
-    const both = now.cells.map((cell, i) => (cell === null || then.cells[i] === null ? null : cell - then.cells[i]));
-    Object.assign(found, { cells: both, low: now.mean - then.mean, high: now.mean - then.mean });
-  }
-  return found;
+  const mean = now.mean - then.mean;
+  const both = now.cells && then.cells && now.cells.map((cell, i) => (cell === null || then.cells[i] === null ? null : cell - then.cells[i]));
+  return { ...now, cells: both, mean, low: mean, high: mean, norm: now.norm - then.norm, onlyMean: !now.summedOnly };
 }

@@ -64,7 +64,7 @@ function renderViews(changed) {
   if (!view) return;
   const path = view.opened.length ? view.opened[view.opened.length - 1] : [];
   const isAll = view.opened.length > 1 && !isChain(view.opened);
-  bar.append(...crumbs(isAll ? [] : path), ...allToggle(isAll), ...foldToggle(view));
+  bar.append(...crumbs(isAll ? [] : path), ...allToggle(isAll), ...foldToggle(view), ...partToggle(view));
 }
 
 const isChain = (opened) => opened.every((path, i) => path.length === i + 1);
@@ -89,9 +89,17 @@ function allToggle(isAll) {
 }
 
 function foldToggle(view) {
-  const other = scene().views.findIndex((found) => found.folded !== view.folded && found.opened.length === view.opened.length && found.opened.every((path, i) => sameScope(path, view.opened[i])));
+  const other = scene().views.findIndex((found) => found.folded !== view.folded && !found.part && !view.part && found.opened.length === view.opened.length && found.opened.every((path, i) => sameScope(path, view.opened[i])));
   if (other < 0) return [];
   return [button(view.folded ? "Unfold repeats" : "Fold repeats", view.folded ? "Draw every round of a loop" : "Draw a loop once", () => change({ view: other }), { id: "fold" })];
+}
+
+function partToggle(view) {
+  if (!scene().views.some((found) => found.part)) return [];
+  const other = otherPart();
+  const count = make("span", { class: "quiet said" }, `${formatCount(view.nodes.length)} of ${formatCount(scene().nodes.length)} nodes, those nearest to the result`);
+  const whole = other < 0 ? [] : [button(view.part ? "Show all of it" : "Only near the result", view.part ? "Show all of the graph" : "Show what is near the result", () => change({ view: other }), { id: "part" })];
+  return view.part ? [count, ...whole] : whole;
 }
 
 // -- what the colours mean

@@ -6,6 +6,7 @@ const PAD = 7.5;
 const BASELINE = 0.36;
 const STRIP_CELLS = 16;
 const FAR = 0.42; // smaller than this nobody reads a number
+const VERY_FAR = 0.16; // and no name
 const PRINTED = { "*": "×", "-": "−", "/": "÷" };
 const WIDE = 0.57; // of a character, in parts of the text size
 
@@ -15,12 +16,13 @@ let picture = null;
 class Picture {
   constructor(view) {
     this.view = view;
-    this.root = draw("svg", { class: "picture", width: view.width, height: view.height, viewBox: `0 0 ${view.width} ${view.height}` });
+    this.world = draw("g", {});
+    this.root = draw("svg", { class: "picture" }, this.world);
     this.scopes = view.scopes.map((given) => this.scope(given));
     this.edges = view.edges.map((edge) => this.edge(edge));
     this.cards = view.nodes.map((node, place) => new Card(node, place));
     const layers = [this.scopes, this.edges.map((edge) => edge.group), this.cards.map((card) => card.group)];
-    this.root.append(...layers.map((elements) => draw("g", {}, ...elements)));
+    this.world.append(...layers.map((elements) => draw("g", {}, ...elements)));
     this.stamp = 0;
   }
 
@@ -38,7 +40,7 @@ class Picture {
     const line = draw("path", { d: given.line });
     const arrow = draw("polygon", { points: given.arrow });
     const group = draw("g", { class: "edge" }, line, arrow);
-    return { given, group };
+    return { given, group, box: boxAround(`${given.line} ${given.arrow}`) };
   }
 
   // Show the step in what can be seen of the picture; the rest follows when it comes into sight.
@@ -50,22 +52,45 @@ class Picture {
   updateSeen() {
     const far = camera.scale < FAR;
     this.root.classList.toggle("far", far);
+    this.root.classList.toggle("very-far", camera.scale < VERY_FAR);
     const seen = seenBox();
     for (const card of this.cards) {
-      const detail = far ? 1 : 2;
-      if (card.stamp === this.stamp && card.detail >= detail) continue;
-      if (card.isIn(seen)) card.update(this.stamp, far);
+      const isSeen = overlap(card.given.box, seen);
+      showOrHide(card, isSeen);
+      if (isSeen && (card.stamp !== this.stamp || card.detail < (far ? 1 : 2))) card.update(this.stamp, far);
     }
-    if (this.edgeStamp !== this.stamp) this.updateEdges();
+    this.updateEdges(seen);
   }
 
-  updateEdges() {
-    this.edgeStamp = this.stamp;
+  updateEdges(seen) {
     const step = localStep();
     const then = comparing() ? localStep(state.reference) : undefined;
     const largest = scene().largest(step);
-    for (const { given, group } of this.edges) setClass(group, edgeClass(given, step, then, largest));
+    for (const edge of this.edges) {
+      const isSeen = overlap(edge.box, seen);
+      showOrHide(edge, isSeen);
+      if (!isSeen || edge.stamp === this.stamp) continue;
+      edge.stamp = this.stamp;
+      setClass(edge.group, edgeClass(edge.given, step, then, largest));
+    }
   }
+}
+
+const overlap = ([x, y, width, height], [left, top, right, bottom]) => x < right && x + width > left && y < bottom && y + height > top;
+
+// What cannot be seen is not painted: moving over a large graph stays smooth.
+function showOrHide(thing, isSeen) {
+  if (thing.isSeen === isSeen) return;
+  thing.isSeen = isSeen;
+  if (isSeen) thing.group.removeAttribute("display");
+  else thing.group.setAttribute("display", "none");
+}
+
+function boxAround(text) {
+  const numbers = (text.match(/-?\d+(?:\.\d+)?/g) || ["0", "0"]).map(Number);
+  const [across, down] = [0, 1].map((axis) => numbers.filter((_, i) => i % 2 === axis));
+  const [left, top] = [Math.min(...across), Math.min(...down)];
+  return [left, top, Math.max(...across) - left + 1, Math.max(...down) - top + 1];
 }
 
 function edgeClass(given, step, then, largest) {
@@ -95,11 +120,6 @@ class Card {
     pressable(this.group, () => pickCard(this), () => openCard(this));
   }
 
-  isIn([left, top, right, bottom]) {
-    const [x, y, width, height] = this.given.box;
-    return x < right && x + width > left && y < bottom && y + height > top;
-  }
-
   get hasHeader() {
     return Boolean(this.given.title || this.given.note || this.given.sign);
   }
@@ -108,12 +128,14 @@ class Card {
 
   header() {
     const { title, sign, note, opens, rows } = this.given;
-    if (!this.hasHeader) return [];
-    const [width] = this.size;
+    const [width, height] = this.size;
+    const words = title || sign;
+    const fromAfar = draw("text", { class: "from-afar", x: width / 2, y: height / 2, "font-size": Math.min(26, (width * 1.5) / Math.max(4, words.length)).toFixed(1) }, words);
+    if (!this.hasHeader) return [fromAfar];
     const y = 3.5 + this.lineHeight() / 2 + 12 * BASELINE - 1;
     const name = draw("text", { class: "name", x: PAD, y }, (opens ? "▸ " : "") + title);
     if (sign) name.append(draw("tspan", { class: "sign" }, (title ? "\u2002" : "") + (PRINTED[sign] || sign)));
-    const found = [name];
+    const found = [fromAfar, name];
     if (note) found.push(draw("text", { class: "note", x: width - PAD, y }, note));
     if (rows.length) {
       const at = 3.5 + this.lineHeight() - 0.5;
@@ -260,7 +282,7 @@ function pickCard(card) {
   const { node, opens, track } = card.given;
   focusCard(card.place);
   if (opens && track === null) openScope(opens);
-  else if (node !== null || track !== null) change({ node: node ?? firstMember(card.place) });
+  else change({ node: node ?? (track !== null && track < scene().nodes.length ? track : firstMember(card.place)) });
 }
 
 const firstMember = (place) => viewShown().places.indexOf(place);
@@ -276,7 +298,7 @@ const sameScope = (one, other) => one.length === other.length && one.every((part
 // Show the view in which a scope is open, with what is around it.
 function openScope(path) {
   const { views } = scene();
-  const wanted = (view) => (path.length ? view.opened.length && sameScope(view.opened[view.opened.length - 1], path) : !view.opened.length);
+  const wanted = (view) => !view.part && (path.length ? view.opened.length && sameScope(view.opened[view.opened.length - 1], path) : !view.opened.length);
   const fitting = views.map((view, place) => [view, place]).filter(([view]) => wanted(view));
   const all = views.findIndex((view) => view.opened.some((open) => sameScope(open, path)));
   const best = fitting.find(([view]) => view.folded === viewShown().folded) || fitting[0];
@@ -311,6 +333,7 @@ function focusCard(place, force = false) {
   card?.group.setAttribute("tabindex", 0);
   if (card && force) {
     camera.show(card.given.box);
+    card.group.removeAttribute("display");
     card.group.focus({ preventScroll: true });
   }
 }
@@ -333,6 +356,12 @@ function replacePicture() {
   focusCard(chosen ?? 0);
   camera.fit();
   if (chosen !== null && camera.scale < FAR) camera.show(view.nodes[chosen].box, 0.9);
+}
+
+// The whole graph and what is near its result, where all of it is too much to be read.
+function otherPart() {
+  const { part } = viewShown();
+  return scene().views.findIndex((view) => view.part !== part);
 }
 
 function noteText() {

@@ -66,8 +66,8 @@ function startCharts() {
     log: spreads(data.loss.values, 50),
     describe: () => readout(data.losses),
   }));
-  if (data.curves.length) {
-    timeline.charts.push(parameterChart("Parameters", "value"), parameterChart("Gradients", "grad"));
+  for (const [title, kind] of [["Parameters", "value"], ["Gradients", "grad"]]) {
+    if (data.curves.some((curve) => curve[kind].some(Number.isFinite))) timeline.charts.push(parameterChart(title, kind));
   }
   byId("charts").append(...timeline.charts.map((chart) => chart.element));
 }
@@ -113,7 +113,7 @@ function renderTimeline(changed) {
   const step = data.steps[state.place];
   timeline.slider.value = state.place;
   timeline.slider.setAttribute("aria-valuetext", `step ${step}`);
-  timeline.label.replaceChildren(make("b", {}, `step ${step}`), ` of ${data.steps[data.steps.length - 1]}`);
+  timeline.label.replaceChildren(make("b", {}, `step ${step}`), make("span", {}, ` of ${data.steps[data.steps.length - 1]}`));
   if (changed.has("reference")) renderCompare();
   if (changed.has("playing")) renderPlaying();
   timeline.charts.forEach((chart) => chart.cursor());
