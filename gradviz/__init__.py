@@ -30,7 +30,9 @@ from .engine.functions import *  # noqa: F403 - every op by its name, see functi
 from .errors import GradvizError
 from .graphs import Frame, Graph, GraphDiff, Node, Source
 from .sources import frame, graph
+from .tracing.comparing import RunDiff, diff
 from .tracing.descent import Descent, descend
+from .tracing.framediff import FrameDiff
 from .tracing.many import Runs, open_runs
 from .tracing.reading import Run, open_run
 from .tracing.recorder import Trace, trace
@@ -45,12 +47,14 @@ __all__ = [
     "Descent",
     "Drawing",
     "Frame",
+    "FrameDiff",
     "GradcheckReport",
     "GradvizError",
     "Graph",
     "GraphDiff",
     "Node",
     "Run",
+    "RunDiff",
     "Runs",
     "Source",
     "Step",
@@ -60,6 +64,7 @@ __all__ = [
     "Trace",
     "constant",
     "descend",
+    "diff",
     "draw",
     "frame",
     "from_networkx",

@@ -282,10 +282,13 @@ def test_update_ratios_without_values_say_so(tmp_path):
 
 
 def test_a_row_that_is_missing_makes_no_update(tmp_path):
-    run = recorded(tmp_path / "r", [(1.0, {"w": (float(k), 1.0)}) for k in range(1, 6)])
-    thin = run[:]
-    thin.__dict__["steps"] = np.array([0, 1, 3, 4, 5])
-    assert update_ratio(thin, "w").mask.tolist() == [False, True, False, False, True]
+    held = Holder()
+    with gradviz.trace(tmp_path / "r", params={"w": held}) as log:
+        for step in (0, 1, 3, 4, 5):
+            held.data = step + 1.0
+            log.step(1.0, step=step)
+    run = gradviz.open_run(tmp_path / "r")
+    assert update_ratio(run, "w").mask.tolist() == [False, True, False, False, True]
 
 
 def test_a_hundred_parameters_are_drawn_and_some_of_them_named(tmp_path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.errors import GradvizValueError, UnknownNameError
-from gradviz.tracing.columns import norm
+from gradviz.tracing.statistics import norm
 from gradviz.views.plot.canvas import Line, Masked
 
 if TYPE_CHECKING:
