@@ -103,58 +103,63 @@ class Rows:
 
 
 class ScalarRows(Rows):
-    """Writes rows of floats only, as long as every gradient is there, by one call of `struct`."""
+    """Writes rows of floats only, as long as every gradient is there, by one call of `struct`.
+
+    ``store(step, (loss, ...))`` does so with floats in the order of the columns, and asks nothing.
+    """
 
     def __init__(self, number: int, names: tuple[str, ...], columns: Sequence[Column], file: RowFile) -> None:
         super().__init__(number, names, columns, file)
-        self.write_from = self._fast_writer()  # type: ignore[method-assign]
+        self.store = self._fast_store()
 
-    def _fast_writer(self) -> Callable[..., bool]:
-        """Return ``write_from`` with everything that never changes looked up once, and ``append`` written out."""
-        names, seed, file, now = self.names, self.layout.seed, self.file, time.time
+    def write_from(
+        self, step: int, loss: float, params: Mapping[str, Any], look: Look, inputs: Sequence[Any] = ()
+    ) -> bool:
+        """Write one row; False, and nothing is written, if parameters and inputs do not fit the layout."""
+        numbers: list[Any] = []
+        try:
+            for name in self.names:
+                numbers += look(params[name])
+        except KeyError:
+            return False
+        if len(params) != len(self.names) or len(inputs) != self._inputs:
+            return False
+        numbers += inputs
+        for number in numbers:
+            if number.__class__ is not float:
+                return super().write_from(step, loss, params, look, inputs)
+        self.store(step, (loss, *numbers))
+        return True
+
+    def _fast_store(self) -> Callable[[int, Sequence[float]], None]:
+        """Return ``store`` with everything that never changes looked up once, and ``append`` written out."""
+        seed, file, now = self.layout.seed, self.file, time.time
         row_format = struct.Struct(f"{self.layout.head.format} {len(self.layout.padding)}x")
         pack, size, begin = row_format.pack, row_format.size, file.start
         every = (1 << len(self.layout.flag_bit)) - 1
         flags = [every >> shift & 0xFFFFFFFF for shift in self._shifts]
         pack_checksum, checksum_at = struct.Struct("=I").pack_into, self.layout.checksum_at
-        counted = slice(COUNT_AT, COUNT_END)
-        count, inputs_count = len(names), self._inputs
-        slowly = super().write_from
+        counted, last_digit = slice(COUNT_AT, COUNT_END), COUNT_END - 1
 
-        def write_from(
-            step: int, loss: float, params: Mapping[str, Any], look: Look, inputs: Sequence[Any] = ()
-        ) -> bool:
-            numbers: list[Any] = []
-            try:
-                for name in names:
-                    pair = value, grad = look(params[name])
-                    if value.__class__ is not float or grad.__class__ is not float:
-                        return slowly(step, loss, params, look, inputs)
-                    numbers += pair
-            except KeyError:
-                return False
-            if len(params) != count or len(inputs) != inputs_count:
-                return False
-            if inputs:
-                for value in inputs:
-                    if value.__class__ is not float:
-                        return False
-                numbers += inputs
-            row = pack(step, now(), *flags, 0, loss, *numbers)
+        def store(step: int, numbers: Sequence[float]) -> None:
+            row = pack(step, now(), *flags, 0, *numbers)
             rows = file.count
             start = begin + rows * size
             end = start + size
             if end > file.room:
                 file.grow(end)
-            store: Any = file.store
-            store[start:end] = row
-            pack_checksum(store, start + checksum_at, adler32(row, seed))
+            memory: Any = file.store
+            memory[start:end] = row
+            pack_checksum(memory, start + checksum_at, adler32(row, seed))
             rows += 1
-            store[counted] = b"%16d" % rows
+            digit = rows % 10
+            if digit:
+                memory[last_digit] = 48 + digit
+            else:
+                memory[counted] = b"%16d" % rows
             file.count = rows
-            return True
 
-        return write_from
+        return store
 
 
 class MeasuredRows(Rows):
@@ -174,15 +179,16 @@ class MeasuredRows(Rows):
             return False
         measure: Any = self._measure
         measured: list[Any] = []
-        for number, is_measured in zip(numbers, self._is_measured, strict=False):
-            if not is_measured:
-                measured.append(number)
-            elif number is None:
-                measured += [None] * self._results
-            elif number.__class__ is np.ndarray:
-                measured += measure(number)
-            else:
-                return False
+        with np.errstate(all="ignore"):
+            for number, is_measured in zip(numbers, self._is_measured, strict=False):
+                if not is_measured:
+                    measured.append(number)
+                elif number is None:
+                    measured += [None] * self._results
+                elif number.__class__ is np.ndarray:
+                    measured += measure(number)
+                else:
+                    return False
         return self._write(step, loss, [*measured, *inputs])
 
 

@@ -13,6 +13,7 @@ from gradviz.tracing.filing import Filing
 from gradviz.tracing.layout import Column
 from gradviz.tracing.levels import INPUT_LIMITS, columns_of, form_of, lower_forms, normal_numbers
 from gradviz.tracing.parameters import has_graph
+from gradviz.tracing.quick import Quick, quick_way
 from gradviz.tracing.rows import Look, Rows
 from gradviz.tracing.updates import Say
 from gradviz.tracing.varying import Watch, shapes_of
@@ -22,15 +23,18 @@ __all__ = ["Streams"]
 Written = tuple[Rows, float, Mapping[str, Any]]  # what wrote the row, its loss and its parameters
 
 NONE: Mapping[str, Any] = {}
+QUICK_LIMIT = 64  # structures for which a quick way is written out
 
 
 class Stream:
     """What is known of one structure: who writes its rows at present, and which of its inputs vary."""
 
-    __slots__ = ("bases", "continued", "rows", "watch")
+    __slots__ = ("bases", "continued", "quick", "rows", "seen", "watch")
 
     def __init__(self) -> None:
         self.rows: Rows | None = None
+        self.quick: Quick | None = None  # who writes them at once
+        self.seen = 0  # rows written by `rows` the long way
         self.watch: Watch | None = None
         self.bases: dict[tuple[Column, ...], Rows] = {}  # segments with the graph, by their columns
         self.continued: dict[tuple[Column, ...], Rows] = {}  # those with inputs as well
@@ -50,11 +54,27 @@ class Streams:
         self._streams: dict[Any, Stream] = {}
         self._found_names: dict[int, tuple[str, ...]] = {}
         self._structure_of: Callable[[Any], int | None] = self._first_structure
+        self._quick: Quick | None = None  # of the structure of the last row
+        self._quick_ways = 0
         self._has_arrays = self._has_chosen = self._is_closed = False
         self.params: Mapping[str, Any] = given or NONE  # those of the last row
 
     def write(self, step: int, loss: Any) -> Written:
         """Write the row of one step."""
+        quick = self._quick
+        if quick is not None:
+            numbers = quick.glance(loss, quick.params)
+            if numbers is not None:
+                if self._filing.has_index:
+                    self._filing.reserve()
+                quick.rows.store(step, numbers)
+                if self._filing.has_index:
+                    self._filing.enter(step, quick.rows)
+                return quick.rows, numbers[0], quick.params
+        return self._write_asking(step, loss)
+
+    def _write_asking(self, step: int, loss: Any) -> Written:
+        """Write a row after finding out which structure it has, and whether it fits the segment."""
         key: int | None = None
         value: Any = loss
         if not isinstance(loss, float):
@@ -68,15 +88,24 @@ class Streams:
         stream = self._streams.get(key)
         if stream is not None:
             watch, rows = stream.watch, stream.rows
-            inputs = () if watch is None else watch(loss)
+            inputs = () if watch is None else watch.inputs(loss)
             if inputs is not None and rows is not None and rows.write_from(step, value, params, self.look, inputs):
                 if filing.has_index:
                     filing.enter(step, rows)
+                self._repeated(stream, rows, loss, params)
                 return rows, value, params
         rows = self._write_slowly(key, step, loss, value, params)
         self.params = params
         filing.enter(step, rows)
         return rows, value, params
+
+    def _repeated(self, stream: Stream, rows: Rows, loss: Any, params: Mapping[str, Any]) -> None:
+        """Look for a quicker way when the same has been written twice in a row."""
+        stream.seen += 1
+        if stream.seen == 2 and self._quick_ways < QUICK_LIMIT:
+            stream.quick = quick_way(rows, stream.watch, loss, params)
+            self._quick_ways += stream.quick is not None
+        self._quick = stream.quick
 
     # -- what happens rarely -------------------------------------------------------------------
 
@@ -85,12 +114,14 @@ class Streams:
         if self._is_closed:
             raise TraceError("the trace is closed", hint="call step() inside the with block", where=self._filing.folder)
         stream = self._streams.setdefault(key, Stream())
+        self._quick = stream.quick = None
         inputs: list[Any] = []
         if stream.watch is not None:
             stream, inputs = self._settled(key, stream, step, loss)
         rows = stream.rows
         if rows is None or not rows.write_from(step, value, params, self.look, inputs):
             rows = stream.rows = self._write_first(stream, step, loss, value, params, inputs)
+        stream.seen, stream.quick = 0, None
         return rows
 
     def _settled(self, key: int | None, stream: Stream, step: int, loss: Any) -> tuple[Stream, list[Any]]:
@@ -221,8 +252,9 @@ class Streams:
         if not lower:
             return None
         self._form = lower[0]
+        self._quick = None
         for stream in self._streams.values():
-            stream.rows = None
+            stream.rows = stream.quick = None
             if lower[0] == "loss":
                 stream.watch = None
             elif stream.watch is not None and lower[0] == "scalars":
@@ -236,6 +268,7 @@ class Streams:
     def close(self) -> None:
         """Write nothing more."""
         self._streams.clear()
+        self._quick = None
         self._is_closed = True
 
 

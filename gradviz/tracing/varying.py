@@ -21,6 +21,7 @@ __all__ = ["Watch", "shapes_of"]
 
 Reader = Callable[[Any], Sequence[Any]]
 
+NOTHING: tuple[Any, ...] = ()
 PRIME_WORDS = 509  # a fold of another width than that of `digest`, which does not see blocks change places
 
 
@@ -28,7 +29,8 @@ class Watch:
     """The leaves of one structure, read anew from the graph of every loss.
 
     ``read`` lists their values, of which those in ``columns``, by position, may have to be recorded; ``limit`` is
-    the number of bytes to record in one row (None: any number; 0: single numbers only).
+    the number of bytes to record in one row (None: any number; 0: single numbers only). ``inputs(loss)`` returns
+    the values to be recorded with this step, or None if something has changed that had not before.
     """
 
     def __init__(self, read: Reader, values: Sequence[Any], columns: Mapping[int, Column], limit: int | None) -> None:
@@ -37,6 +39,7 @@ class Watch:
         self._columns = columns
         self._limit = limit
         self._varying: list[int] = []
+        self.inputs: Callable[[Any], Sequence[Any] | None]
         watched = [i for i, column in columns.items() if limit != 0 or column.is_scalar]
         self._marks = {i: mark(values[i]) for i in watched}
         self._references = {i: weakref.ref(values[i]) for i in watched if _is_large(values[i])}
@@ -47,22 +50,10 @@ class Watch:
         """The columns of the leaves that are recorded at every step."""
         return tuple(self._columns[i] for i in self._varying)
 
-    def __call__(self, loss: Any) -> list[Any] | None:
-        """Return the values to be recorded with this step; None if something changed that had not before."""
-        values = self.read(loss)
-        try:
-            if self._pack(*[values[i] for i in self._floats]) != self._packed:
-                return None
-            for i, known in self._small:
-                if values[i].tobytes() != known:
-                    return None
-            for i, known in self._large:
-                value = values[i]
-                if value is not self._references[i]() and mark(value) != known:
-                    return None
-        except (AttributeError, struct.error):  # an array where a number was, or the other way round
-            return None
-        return [values[i] for i in self._varying]
+    @property
+    def watched(self) -> tuple[list[int], list[int]]:
+        """The positions of the leaves that are compared, and of those that are recorded."""
+        return list(self._marks), list(self._varying)
 
     def settle(self, values: Sequence[Any]) -> tuple[list[str], list[str]]:
         """Find out what has changed; return the names of what is recorded from now on, and of what is too large."""
@@ -93,11 +84,43 @@ class Watch:
     def _prepare(self) -> None:
         """Look up what is compared at every step."""
         arrays = {i: known for i, known in self._marks.items() if not self._columns[i].is_scalar}
-        self._floats = [i for i in self._marks if i not in arrays]
-        self._pack = struct.Struct(f"{len(self._floats)}d").pack
-        self._packed = b"".join(self._marks[i] for i in self._floats)
-        self._small = [(i, known) for i, known in arrays.items() if i not in self._references]
-        self._large = [(i, known) for i, known in arrays.items() if i in self._references]
+        floats = [i for i in self._marks if i not in arrays]
+        small = tuple((i, known) for i, known in arrays.items() if i not in self._references)
+        large = tuple((i, known, self._references[i]) for i, known in arrays.items() if i in self._references)
+        self.inputs = _comparer(
+            self.read, floats, b"".join(map(self._marks.__getitem__, floats)), small, large, self._varying
+        )
+
+
+def _comparer(
+    read: Reader,
+    floats: Sequence[int],
+    packed: bytes,
+    small: Sequence[tuple[int, bytes]],
+    large: Sequence[tuple[int, bytes, Callable[[], Any]]],
+    varying: Sequence[int],
+) -> Callable[[Any], Sequence[Any] | None]:
+    """Return a function that compares the leaves of a loss with what is known, with everything looked up once."""
+    pack = struct.Struct(f"{len(floats)}d").pack
+    one = floats[0] if len(floats) == 1 else None
+
+    def inputs(loss: Any) -> Sequence[Any] | None:
+        values = read(loss)
+        try:
+            if floats and packed != (pack(*[values[i] for i in floats]) if one is None else pack(values[one])):
+                return None
+            for i, known in small:
+                if values[i].tobytes() != known:
+                    return None
+        except (AttributeError, struct.error):  # an array where a number was, or the other way round
+            return None
+        for i, known, reference in large:
+            value = values[i]
+            if value is not reference() and mark(value) != known:
+                return None
+        return [values[i] for i in varying] if varying else NOTHING
+
+    return inputs
 
 
 def shapes_of(values: Sequence[Any]) -> tuple[Any, ...]:
