@@ -111,18 +111,21 @@ def tables_of(members: Sequence[Member]) -> dict[str, Any]:
     """Return the tables ``runs`` and ``meta``."""
     pa = arrow()
     members = [replace(member, opened=member.opened[:]) for member in members]  # as they are now
+    described = _meta_columns(pa, [member.opened.meta for member in members])
+    return {"runs": _runs_table(pa, members, described), "meta": _meta_table(pa, members, described)}
+
+
+def _runs_table(pa: Any, members: Sequence[Member], described: Mapping[str, Any]) -> Any:
     found = [measures(member.opened) for member in members]
     keys = list(dict.fromkeys(key for one in found for key in one))
-    labels, described = _meta_columns(pa, [member.opened.meta for member in members])
     lengths = [len(member.opened) for member in members]
     of_row = np.repeat(np.arange(len(members)), lengths)
     columns = [_per_run(pa, members, what).take(of_row) for what in ("run", "rank")]
     columns += [pa.array(_joined([getattr(m.opened, what) for m in members])) for what in ("steps", "times", "loss")]
-    columns += [array.take(of_row) for array in described]
+    columns += [array.take(of_row) for array in described.values()]
     columns += [column(pa, _stacked([one.get(key) for one in found], lengths)) for key in keys]
-    names = unique(["".join(key) for key in keys], [*FIXED, *labels], str.casefold)
-    runs = pa.Table.from_arrays(columns, names=[*FIXED, *labels, *names])
-    return {"runs": runs, "meta": _meta_table(pa, members, labels, described)}
+    names = unique(["".join(key) for key in keys], [*FIXED, *described], str.casefold)
+    return pa.Table.from_arrays(columns, names=[*FIXED, *described, *names])
 
 
 def _per_run(pa: Any, members: Sequence[Member], what: str) -> Any:
@@ -140,7 +143,7 @@ def _stacked(found: Sequence[Cells | None], lengths: Sequence[int]) -> Cells:
     return Cells(_joined([one.values for one in whole]), _joined([one.present for one in whole]))
 
 
-def _meta_table(pa: Any, members: Sequence[Member], labels: list[str], described: list[Any]) -> Any:
+def _meta_table(pa: Any, members: Sequence[Member], described: Mapping[str, Any]) -> Any:
     """Return one row per run: where it is, how long it is and took, and its meta."""
     runs = [member.opened for member in members]
     columns = [
@@ -150,15 +153,16 @@ def _meta_table(pa: Any, members: Sequence[Member], labels: list[str], described
         pa.array([float(run.times[0]) if len(run) else None for run in runs], pa.float64()),
         pa.array([float(run.times[-1] - run.times[0]) if len(run) else None for run in runs], pa.float64()),
     ]
-    return pa.Table.from_arrays([*columns, *described], names=["run", "rank", *ABOUT, *labels])
+    return pa.Table.from_arrays([*columns, *described.values()], names=["run", "rank", *ABOUT, *described])
 
 
-def _meta_columns(pa: Any, metas: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Any]]:
-    """Return a label and an array per key of the metas; one that is also a column of ours becomes ``meta.key``."""
+def _meta_columns(pa: Any, metas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return an array per key of the metas, by label; a key that is also a column of ours becomes ``meta.key``."""
     keys = list(dict.fromkeys(key for meta in metas for key in meta))
     taken = (*FIXED, *ABOUT)
     wanted = [f"meta.{key}" if key.casefold() in taken else key for key in keys]
-    return unique(wanted, taken, str.casefold), [_typed(pa, [meta.get(key) for meta in metas]) for key in keys]
+    labels = unique(wanted, taken, str.casefold)
+    return {label: _typed(pa, [meta.get(key) for meta in metas]) for label, key in zip(labels, keys, strict=True)}
 
 
 def _typed(pa: Any, values: Sequence[Any]) -> Any:
@@ -196,7 +200,7 @@ def tables_of_run(run: Run) -> dict[str, Any]:
     table = pa.Table.from_arrays([*heads, *(column(pa, numbers) for _, numbers in found)], names=[*HEAD, *labels])
     name = _text(run.path.name)
     member = Member(name, name, run.rank, run)
-    return {"run": table, "meta": tables_of([member])["meta"]}
+    return {"run": table, "meta": _meta_table(pa, [member], _meta_columns(pa, [run.meta]))}
 
 
 def _numbers(run: Run, fields: Sequence[Field]) -> Iterator[tuple[str, Cells]]:
