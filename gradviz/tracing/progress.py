@@ -74,9 +74,9 @@ class Moment:
 
     def _time(self) -> str:
         """Return the time that is left where that is known, otherwise the time that has passed."""
-        if self.total is None or not self.speed or self.is_last:
+        if self.total is None or self.is_last or not self.speed or self.count >= self.total:
             return _clock(self.seconds)
-        return f"{_clock(max(0, self.total - self.count) / self.speed)} left"
+        return f"{_clock((self.total - self.count) / self.speed)} left"
 
     def __str__(self) -> str:
         return "  ".join((self.position, self.verdict, self.rest))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -10,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradviz.errors import UsageError
 from gradviz.escape import clean
 from gradviz.style.wording import format_number, format_shape
 from gradviz.verbs import Verb
 from gradviz.verbs.output import console, say, write, write_json
+from gradviz.verbs.sizes import plain, size_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,8 +30,13 @@ DIGITS = 6
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("run_path", metavar="RUN", help="a run directory")
+    parser.add_argument(
+        "--follow",
+        action="store_true",
+        help="watch a run while it is written, until it ends: a table on a terminal, a line per step in a pipe",
+    )
     forms = parser.add_mutually_exclusive_group()
-    forms.add_argument("--json", action="store_true", help="the summary as JSON")
+    forms.add_argument("--json", action="store_true", help="the summary as JSON; with --follow a line per step")
     forms.add_argument("--csv", action="store_true", help="every iteration as CSV")
 
 
@@ -38,6 +44,8 @@ def run(given: Namespace) -> int:
     """Show; return 1 for a run that is damaged."""
     from gradviz.tracing.reading import open_run
 
+    if given.follow:
+        return _followed(given)
     opened = open_run(given.run_path)
     if given.csv:
         write(_csv(opened))
@@ -48,6 +56,14 @@ def run(given: Namespace) -> int:
     for note in opened.damage:
         say(f"gradviz: damaged: {note}")
     return 1 if opened.damage else 0
+
+
+def _followed(given: Namespace) -> int:
+    from gradviz.verbs.watching import watch
+
+    if given.csv:
+        raise UsageError("--csv and --follow exclude each other", hint="follow with --json, a line per step")
+    return watch(given.run_path, as_json=given.json)
 
 
 def _csv(opened: Run) -> bytes:
@@ -76,9 +92,9 @@ def _loss(opened: Run) -> dict[str, Any]:
     finite = np.isfinite(loss)
     best = int(np.argmin(np.where(finite, loss, np.inf)))
     return {
-        "first": _plain(loss[0]),
-        "last": _plain(loss[-1]),
-        "min": _plain(loss[best]) if finite.any() else None,
+        "first": plain(loss[0]),
+        "last": plain(loss[-1]),
+        "min": plain(loss[best]) if finite.any() else None,
         "min_step": int(opened.steps[best]) if finite.any() else None,
         "not_finite": int((~finite).sum()),
     }
@@ -96,25 +112,15 @@ def _parameter(first: dict[str, Any], last: dict[str, Any], name: str) -> dict[s
         "name": name,
         "shape": None if value is None else list(np.shape(value)),
         "what": "value" if value is not None and np.shape(value) == () else "norm",
-        "first": _size(first, name, ""),
-        "last": _size(last, name, ""),
-        "first_grad": _size(first, name, ".grad"),
-        "last_grad": _size(last, name, ".grad"),
+        "first": _shown(size_of(first, name, "")),
+        "last": _shown(size_of(last, name, "")),
+        "first_grad": _shown(size_of(first, name, ".grad")),
+        "last_grad": _shown(size_of(last, name, ".grad")),
     }
 
 
-def _size(row: dict[str, Any], name: str, part: str) -> float | str | None:
-    """Return a recorded scalar, or the norm of a recorded array."""
-    number = row.get(name + part, row.get(f"{name}{part}.norm"))
-    if number is None:
-        return None
-    return _plain(number if np.ndim(number) == 0 else np.linalg.norm(np.asarray(number, float)))
-
-
-def _plain(number: Any) -> float | str:
-    """Return a number as JSON can hold it, NaN and infinities as text."""
-    value = float(number)
-    return value if math.isfinite(value) else repr(value)
+def _shown(size: float | None) -> float | str | None:
+    return None if size is None else plain(size)
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -181,11 +187,12 @@ def _cell(value: float | str | None) -> str:
 
 VERB = Verb(
     name="show",
-    summary="show what is in a run: steps, loss, parameters",
+    summary="show what is in a run: steps, loss, parameters; --follow watches it grow",
     examples=(
         "gradviz show runs/line",
         "gradviz show runs/line --json | jq .loss.last",
         "gradviz show runs/line --csv > line.csv",
+        "gradviz show runs/line --follow",
     ),
     arguments=arguments,
     run=run,
