@@ -11,7 +11,7 @@ import numpy as np
 from gradviz.graphs.plain import same_bits
 from gradviz.tracing.updates import Say
 
-__all__ = ["HandWritten", "rate_of", "rates_of"]
+__all__ = ["HandWritten", "probes_of", "rate_of", "rates_of"]
 
 PROBES = 32  # elements a rate has to fit before all of them are looked at
 DIGITS = 17  # with so many every float64 can be told from its neighbours
@@ -27,11 +27,25 @@ class HandWritten:
         self._say = say
         self._waiting: tuple[int, dict[str, tuple[Any, Any]]] | None = None
         self._rates: dict[str, float] | None = None
+        self._probes: dict[str, np.ndarray] | None = None  # the elements that are looked at; None: all of them
         self._has_warned = False
 
     def expect(self, step: int, numbers: Numbers) -> None:
-        """Keep the values and gradients of this step, to be compared after its update."""
-        self._waiting = step, {name: (_copied(value), _copied(grad)) for name, (value, grad) in numbers.items()}
+        """Keep the values and gradients of this step, to be compared after its update.
+
+        Once a rate is known, a few elements tell whether it is still the same: replay proves every element.
+        """
+        self._probes = None if self._rates is None else {name: probes_of(pair[1]) for name, pair in numbers.items()}
+        self._waiting = (
+            step,
+            {name: (self._part(name, value), self._part(name, grad)) for name, (value, grad) in numbers.items()},
+        )
+
+    def _part(self, name: str, number: Any) -> Any:
+        """Return a copy of an array, or of the elements looked at."""
+        if not isinstance(number, np.ndarray):
+            return number
+        return number.copy() if self._probes is None else number.reshape(-1)[self._probes[name]]
 
     def forget(self) -> None:
         """Compare nothing: the rule of the updates is known."""
@@ -49,7 +63,8 @@ class HandWritten:
         (step, before), self._waiting = self._waiting, None
         if before.keys() != values.keys():
             return
-        rates = rates_of(before, values, (self._rates or {}).values())
+        after = values if self._probes is None else {name: self._part(name, value) for name, value in values.items()}
+        rates = rates_of(before, after, (self._rates or {}).values())
         if rates is None:
             self._warn(step)
         elif rates != self._rates:
@@ -105,7 +120,7 @@ def rate_of(old: Any, grad: Any, new: Any, known: Iterable[float] = ()) -> float
     """
     if np.shape(old) != np.shape(new) or np.shape(old) != np.shape(grad):
         return None
-    probes = _largest(grad)
+    probes = probes_of(grad)
     o, g, n = (np.asarray(x).reshape(-1)[probes] for x in (old, grad, new))
     with np.errstate(all="ignore"):
         for rate in (*known, *_candidates(o, g, n)):
@@ -119,13 +134,19 @@ def _moved(old: Any, rate: float, grad: Any) -> Any:
     return new if new.__class__ is float else np.asarray(new)
 
 
-def _largest(grad: Any) -> np.ndarray:
-    """Return where the finite gradients lie that are largest, the very largest first."""
-    sizes = np.abs(np.asarray(grad).reshape(-1))
-    sizes = np.where(np.isfinite(sizes), sizes, 0)
-    count = min(PROBES, sizes.size)
-    chosen = np.argpartition(sizes, sizes.size - count)[sizes.size - count :] if count else np.zeros(0, int)
-    return chosen[np.argsort(-sizes[chosen], kind="stable")]
+def probes_of(grad: Any) -> np.ndarray:
+    """Return where to look: first at the largest finite gradient, then at elements all over.
+
+    >>> probes_of(np.array([1.0, -5.0, 2.0])), probes_of(None)
+    (array([1, 0, 1, 2]), array([], dtype=int64))
+    """
+    sizes = np.abs(np.asarray(0.0 if grad is None else grad).reshape(-1))
+    if grad is None or not sizes.size:
+        return np.zeros(0, np.int64)
+    largest = int(sizes.argmax())
+    if not np.isfinite(sizes[largest]):
+        largest = int(np.where(np.isfinite(sizes), sizes, 0).argmax())
+    return np.concatenate([[largest], np.arange(0, sizes.size, max(1, sizes.size // PROBES))])
 
 
 def _candidates(old: np.ndarray, grad: np.ndarray, new: np.ndarray) -> Iterator[float]:
@@ -148,7 +169,3 @@ def _candidates(old: np.ndarray, grad: np.ndarray, new: np.ndarray) -> Iterator[
     for _ in range(NEIGHBOURS):
         low, high = math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
         yield from (low, high)
-
-
-def _copied(number: Any) -> Any:
-    return number.copy() if isinstance(number, np.ndarray) else number

@@ -21,7 +21,7 @@ import numpy as np
 from gradviz.errors import GradvizTypeError
 from gradviz.tracing.columns import Numbers, normal
 from gradviz.tracing.layout import EXPONENT_BINS, FLOAT, STATS, Column, Layout, digest
-from gradviz.tracing.statistics import norm, statistics
+from gradviz.tracing.statistics import quiet_norm, statistics
 
 __all__ = ["FULL_LIMIT", "INPUT_LIMITS", "LEVELS", "columns_of", "form_of", "lower_forms", "measures", "normal_numbers"]
 
@@ -35,11 +35,11 @@ Measure = Callable[[np.ndarray], tuple[Any, ...]]
 
 
 def _checkpoint(array: np.ndarray) -> tuple[Any, ...]:
-    return norm(array), np.array(digest(np.ascontiguousarray(array)), np.uint32)
+    return quiet_norm(array), np.array(digest(np.ascontiguousarray(array)), np.uint32)
 
 
 def _scalars(array: np.ndarray) -> tuple[Any, ...]:
-    return (norm(array),)
+    return (quiet_norm(array),)
 
 
 # per form: how an array is measured, and the part, dtype and shape of every result
@@ -54,7 +54,10 @@ MEASURES: dict[str, tuple[Measure, tuple[tuple[str, str, tuple[int, ...]], ...]]
 
 
 def measures(form: str) -> tuple[Measure | None, int]:
-    """Return how arrays are measured in this form, and how many results that gives; None if they are kept."""
+    """Return how arrays are measured in this form, and how many results that gives; None if they are kept.
+
+    Measure within ``numpy.errstate(all="ignore")``.
+    """
     measure, parts = MEASURES.get(form, (None, ((),)))
     return measure, len(parts)
 

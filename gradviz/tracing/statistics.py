@@ -13,7 +13,7 @@ import numpy as np
 
 from gradviz.tracing.layout import EXPONENT_BINS
 
-__all__ = ["exponents", "norm", "statistics"]
+__all__ = ["exponents", "norm", "quiet_norm", "statistics"]
 
 CHUNK = 1 << 15  # elements looked at together: they stay in the processor's cache
 BLOCK = 1 << 12  # elements of float32 whose squares are added up in float32
@@ -61,16 +61,22 @@ def norm(array: np.ndarray) -> float:
     >>> norm(np.array([3e200, 0.0]))
     3e+200
     """
+    with np.errstate(all="ignore"):
+        return quiet_norm(array)
+
+
+def quiet_norm(array: np.ndarray) -> float:
+    """Return the `norm`, within ``numpy.errstate(all="ignore")``: for many arrays one such block is enough."""
     flat = array.reshape(-1)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        if flat.dtype == np.float32:
-            square, smallest = _square_of_float32(flat), 1e-30 * flat.size
-        else:
-            flat = flat if flat.dtype == np.float64 else np.abs(flat).astype(float, copy=False)
-            square, smallest = float(np.dot(flat, flat)), 1e-290
-        if smallest < square < math.inf or math.isnan(square):
-            return math.sqrt(square)
-        return _scaled_norm(np.abs(flat).astype(float, copy=False))
+    kind = flat.dtype.char
+    if kind == "f":
+        square, smallest = _square_of_float32(flat), 1e-30 * flat.size
+    else:
+        flat = flat if kind == "d" else np.abs(flat).astype(float, copy=False)
+        square, smallest = float(np.dot(flat, flat)), 1e-290
+    if smallest < square < math.inf or math.isnan(square):
+        return math.sqrt(square)
+    return _scaled_norm(np.abs(flat).astype(float, copy=False))
 
 
 def _scaled_norm(flat: np.ndarray) -> float:
@@ -83,13 +89,11 @@ def _scaled_norm(flat: np.ndarray) -> float:
 
 
 def _square_of_float32(flat: np.ndarray) -> float:
+    if flat.size < BLOCK:
+        return float(np.dot(flat, flat))
     whole = flat.size // BLOCK * BLOCK
-    rest = flat[whole:]
-    square = float(np.dot(rest, rest))
-    if whole:
-        blocks = flat[:whole].reshape(-1, BLOCK)
-        square += float(np.vecdot(blocks, blocks).sum(dtype=float))
-    return square
+    blocks = flat[:whole].reshape(-1, BLOCK)
+    return float(np.vecdot(blocks, blocks).sum(dtype=float)) + float(np.dot(flat[whole:], flat[whole:]))
 
 
 def _real(array: np.ndarray) -> np.ndarray:

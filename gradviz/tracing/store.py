@@ -60,7 +60,8 @@ DRAFTS = re.compile(
 )  # what a process killed while creating a file leaves
 INFO = "run.json"
 LOCK = "writer.lock"
-FIRST_CHUNK, LARGEST_CHUNK = 1 << 16, 1 << 22  # bytes by which a file of small rows grows
+PAGE = 1 << 12  # bytes: giving back a part of one costs nothing
+LARGEST_CHUNK = 1 << 22  # bytes by which a file of small rows grows; at first it doubles
 SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)  # follow no planted link
 LOCK_PAUSES = (0.001, 0.003, 0.01, 0.03)  # seconds between attempts
 PARTS_LIMIT = 512  # buffers in one writev; every system takes 1024
@@ -147,7 +148,8 @@ class RowFile:
             if end <= self.room:
                 return
         size = os.fstat(self._file.fileno()).st_size
-        more = max(end - size, min(max(size, FIRST_CHUNK), LARGEST_CHUNK))
+        wanted = max(end, size + min(size, LARGEST_CHUNK))
+        more = -(-wanted // PAGE) * PAGE - size
         with trouble(f"cannot write row {self.count}", self.path, f"the {self.count} rows before it are intact"):
             _claim(self._file.fileno(), size, more)
             self._open_map()
