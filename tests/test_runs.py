@@ -102,6 +102,18 @@ def test_ranks_are_runs_of_their_own(tmp_path):
     }  # fmt: skip
 
 
+def test_ranks_as_the_tracer_writes_them(tmp_path):
+    for rank in (1, 0):
+        with trace(tmp_path / "big", params={"w": Param(float(rank))}, rank=rank, world_size=2) as t:
+            t.step(1.0)
+    with pytest.raises(TraceError, match="open_runs"):
+        open_run(tmp_path / "big")
+    runs = open_runs(tmp_path / "big")
+    assert runs.names == ("big/rank-000", "big/rank-001")
+    assert [run.rank for run in runs] == [0, 1]
+    assert runs.to_pandas()["w"].tolist() == [0.0, 1.0]
+
+
 def test_choosing_some(sweep):
     runs = open_runs(sweep)
     assert runs[0].meta["lr"] == 1.0
