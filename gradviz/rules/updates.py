@@ -19,6 +19,7 @@ from gradviz.style.wording import format_number
 __all__ = ["large_step", "unchanged", "update_ratio"]
 
 NEAR = 1e6  # times the first loss: where it has run away farther the curvature is that of another place
+LATELY = 10  # steps, or a tenth of the run
 PLAIN = 1e-3  # how far a step may be from -lr * gradient to be called gradient descent
 
 
@@ -164,14 +165,17 @@ def _weights(seen: Evidence) -> list[Track]:
 def _ratios(seen: Evidence, track: Track) -> np.ndarray:
     """Return |update| / |parameter| at every step; from the learning rate where only norms were recorded.
 
-    The parameter's size is the largest so far: one that passes through 0 is not small.
+    The parameter's size is the largest of the last steps: one that passes through 0 is not small.
     """
     moved = track.moved
     plain_descent = seen.optimizer in {"", "SGD"}
     if not np.isfinite(moved).any() and plain_descent:
         rates = np.array([seen.rate(int(position)) or np.nan for position in track.at])
         moved = rates * track.grad_norm
-    size = np.maximum.accumulate(np.nan_to_num(track.norm, nan=0.0, posinf=0.0))
+    known = np.nan_to_num(track.norm, nan=0.0, posinf=0.0)
+    width = min(max(LATELY, len(known) // LATELY), len(known))
+    padded = np.concatenate([np.zeros(width - 1), known])
+    size = np.lib.stride_tricks.sliding_window_view(padded, width).max(axis=1)
     with np.errstate(all="ignore"):
         ratios = np.where(track.reached & (size > 0), moved / size, np.nan)
     later = ratios[len(ratios) // 10 :]
