@@ -272,6 +272,46 @@ def test_update_ratios_are_the_same_block_by_block(net, monkeypatch):
     assert np.isclose(whole[0], first, rtol=1e-14)
 
 
+@pytest.fixture(scope="module")
+def checkpointed(tmp_path_factory):
+    """Return the run of a parameter too large to be recorded in every step."""
+    w = Tensor(np.random.default_rng(0).normal(size=9000), name="W")
+    b = Tensor(1.0, name="b")
+    with gradviz.trace(tmp_path_factory.mktemp("large") / "run", params={"W": w, "b": b}, checkpoint=4) as log:
+        for _ in range(14):
+            w.zero_grad()
+            b.zero_grad()
+            loss = (w * w).mean() + b * b
+            loss.backward()
+            log.step(loss)
+            w.data = w.data - 100.0 * w.grad
+            b.data = b.data - 0.1 * b.grad
+    return gradviz.open_run(log.path)
+
+
+def test_update_ratios_of_a_large_array_are_known_at_its_checkpoints(checkpointed):
+    by_name = {line.label: line.y for line in quantity_lines(checkpointed, "update", "parameter")}
+    assert np.flatnonzero(~by_name["W"].mask).tolist() == [0, 4, 8, 12]
+    assert np.allclose(by_name["W"].compressed(), 2 * 100.0 / 9000)
+    assert np.allclose(by_name["b"][:-1], 0.2)
+    assert legend(checkpointed.plot("updates"))[1:] == ["W", "b"]
+
+
+def test_the_path_of_a_large_array_is_that_of_its_checkpoints(checkpointed):
+    found = surface(checkpointed, points=5)
+    assert len(found.way) == 5
+    assert found.way_loss.tolist() == checkpointed.loss[[0, 4, 8, 12, 13]].tolist()
+    assert np.isfinite(found.loss).all()
+    assert surface(checkpointed, ("W[7]", "b"), points=3).loss.shape == (3, 3)
+
+
+def test_large_arrays_are_drawn_by_norm_without_computing_them_again(checkpointed, monkeypatch):
+    monkeypatch.setattr(type(checkpointed), "replayed_number", None)
+    assert legend(checkpointed.plot("parameters")) == ["‖W‖", "b"]
+    assert render(checkpointed.plot("gradients"))
+    assert render(checkpointed.plot("heatmap"))
+
+
 def test_update_ratios_without_values_say_so(tmp_path):
     rows = [(1.0, {"W": (np.ones(3) * k, np.ones(3)), "b": (k, 1.0)}) for k in (1.0, 2.0)]
     run = recorded(tmp_path / "r", rows, level="scalars")
@@ -531,8 +571,8 @@ def test_parameters_that_come_go_and_change_their_shape(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["parameters", "gradients", "updates", "heatmap", "path"])
 def test_names_from_anywhere_are_text_and_nothing_else(tmp_path, kind):
     names = [*filter(None, HOSTILE), "_hidden", "$x$", r"$\frac", "a\\$b$"]
-    for start in range(0, len(names), 2):
-        pair = names[start : start + 2]
+    for start in range(0, len(names), 12):
+        pair = names[start : start + 12]
         rows = [(1.0 / k, {name: (float(k), 0.1 * k) for name in pair}) for k in (1, 2, 3)]
         run = recorded(tmp_path / f"r{start}", rows)
         ax = run.plot(kind)

@@ -218,7 +218,7 @@ def diff(a: Any, b: Any) -> RunDiff | FrameDiff | GraphDiff:
     >>> before = gradviz.frame(w * 3)
     >>> w.data = 2.5
     >>> print(diff(before, gradviz.frame(w * 3)))
-    2 values differ; the first forward is w (param): 2 | 2.5 (relative 0.2)
+    2 values differ; the first forward is w (param...): 2 | 2.5 (relative 0.2)
     >>> bool(diff(before, before))
     False
     """

@@ -197,8 +197,8 @@ def ulps_apart(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     It has none where one of them is NaN and the other is not. Both are float arrays of one length; of
     different precision they are compared in the higher one.
 
-    >>> ulps_apart(np.array([1.0, -0.0, np.nan]), np.array([1.0, 5e-324, 1.0]))
-    (array([0, 2, ...], dtype=uint64), array([ True,  True, False]))
+    >>> ulps_apart(np.array([1.0, -0.0]), np.array([1.0, 5e-324]))
+    (array([0, 2], dtype=uint64), array([ True,  True]))
     """
     dtype = np.result_type(a, b)
     if dtype.itemsize not in {2, 4, 8}:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, prod
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import numpy as np
 
 from gradviz.errors import GradvizError, GradvizIndexError, GradvizValueError, UnknownNameError
 from gradviz.graphs import Frame, Graph, Node, Number
+from gradviz.tracing.sampling import checkpointed, sampled_positions, sampled_values
 
 if TYPE_CHECKING:
     from gradviz.tracing.reading import Run
@@ -59,7 +60,8 @@ def surface(
     ``of=None`` takes the parameters if they are one or two scalars, and otherwise the two directions in
     which the path is longest, its principal components (H. Li et al., "Visualizing the Loss Landscape of
     Neural Nets", 2018, section 7). All that is not varied stays as it was in the last step with a finite
-    loss, data included. The range is that of the path, and ``margin`` of it on each side.
+    loss, data included. The range is that of the path, and ``margin`` of it on each side. Of a run that recorded
+    its arrays at checkpoints only, the path is that of the checkpoints.
 
     It costs a forward pass per point: 201 of them in one dimension, 61 x 61 in two, or ``points`` on
     each axis. Raises GradvizValueError if the values of the parameters were not recorded.
@@ -90,12 +92,11 @@ class Flattened:
     def of(cls, run: Run) -> Flattened:
         """Return the layout of the run's parameters; their shapes may not change."""
         shapes: dict[str, tuple[int, ...]] = {}
-        for part in run.structures:
-            for (name, kind), column in part.rows.columns.items():
-                if kind == "value" and shapes.setdefault(name, column.shape) != column.shape:
-                    raise GradvizValueError(
-                        f"the shape of {name!r} changes during the run", hint="take a part of the run first: run[:100]"
-                    )
+        for name, shape in _shapes(run):
+            if shapes.setdefault(name, shape) != shape:
+                raise GradvizValueError(
+                    f"the shape of {name!r} changes during the run", hint="take a part of the run first: run[:100]"
+                )
         missing = [name for name in run.names if name not in shapes]
         if missing and len(run):
             raise GradvizValueError(
@@ -116,16 +117,30 @@ class Flattened:
 
     def matrix(self, run: Run) -> tuple[np.ndarray, np.ndarray]:
         """Return the positions of the steps whose parameters are all known and finite, and one row for each."""
-        if self.size * len(run) > MOST_NUMBERS:
+        positions = sampled_positions(run) if checkpointed(run) else list(range(len(run)))
+        if self.size * len(positions) > MOST_NUMBERS:
             raise GradvizValueError(
-                f"{len(run)} steps of {self.size} parameters are more than {MOST_NUMBERS:,} numbers",
-                hint="take every tenth step: run[::10]",
+                f"{len(positions)} steps of {self.size} parameters are more than {MOST_NUMBERS:,} numbers",
+                hint="take every tenth step, run[::10], or some of the parameters, run['encoder.*']",
             )
-        columns = [np.ma.asarray(run[name].value).reshape(len(run), -1).astype(float) for name in self.shapes]
-        filled = [np.ma.filled(column, np.nan) for column in columns]
-        numbers: np.ndarray = np.concatenate(filled, axis=1) if filled else np.zeros((len(run), 0))
-        rows = np.flatnonzero(np.isfinite(numbers).all(axis=1))
-        return rows, numbers[rows]
+        columns = self._sampled(run, positions) if checkpointed(run) else self._recorded(run)
+        numbers: np.ndarray = np.concatenate(columns, axis=1) if columns else np.zeros((len(run), 0))
+        known = np.flatnonzero(np.isfinite(numbers).all(axis=1))
+        return np.array(positions, np.int64)[known], numbers[known]
+
+    def _recorded(self, run: Run) -> list[np.ndarray]:
+        """Return a table of every parameter, a row for each step, NaN where it is not known."""
+        columns = (np.ma.asarray(run[name].value).reshape(len(run), -1).astype(float) for name in self.shapes)
+        return [np.ma.filled(column, np.nan) for column in columns]
+
+    def _sampled(self, run: Run, positions: list[int]) -> list[np.ndarray]:
+        """Return the same at some positions, by computing those steps again."""
+        values = sampled_values(run, tuple(self.shapes), positions)
+        nothing = {name: np.full(prod(shape), np.nan) for name, shape in self.shapes.items()}
+        return [
+            np.array([nothing[name] if number is None else np.ravel(number) for number in numbers], float)
+            for name, numbers in values.items()
+        ]
 
     def place(self, name: str) -> int:
         """Return where a scalar, or an element such as ``W[0,1]``, lies."""
@@ -152,6 +167,18 @@ class Flattened:
         for (name, shape), start in zip(self.shapes.items(), self.starts.values(), strict=True):
             found[name] = row[start : start + prod(shape)].reshape(shape) if shape else float(row[start])
         return found
+
+
+def _shapes(run: Run) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield the shapes of the parameters: those of recorded values, else those in the graph."""
+    names = set(run.names)
+    for part in run.structures:
+        columns = part.rows.columns
+        for (name, kind), column in columns.items():
+            if kind == "value" and name in names:
+                yield name, column.shape
+            elif kind == "digest" and name in names and part.graph is not None and name in part.graph:
+                yield name, part.graph[name].shape
 
 
 def _chosen(layout: Flattened, matrix: np.ndarray, of: str | Sequence[str] | None) -> Directions:

@@ -124,8 +124,8 @@ def thinned(steps: np.ndarray, numbers: np.ndarray, keep: int | None = None) -> 
     The first, the last and the step ``keep`` stay.
 
     >>> steps, numbers = thinned(np.arange(100_000), np.sin(np.arange(100_000.0)))
-    >>> len(steps) <= 606, steps[0], steps[-1]
-    (True, 0, 99999)
+    >>> len(steps) <= 606, steps[[0, -1]]
+    (True, array([    0, 99999]))
     """
     finite = np.abs(numbers) < 1e300
     steps, numbers = steps[finite], numbers[finite]

@@ -120,7 +120,8 @@ def updates(
 
     The line at 1e-3 is a rule of thumb: far above it the steps are too large, far below it little is
     learned (A. Karpathy, "A Recipe for Training Neural Networks" and CS231n, "Neural Networks 3: ratio of
-    weights:updates"). It needs values: of arrays whose norms alone were recorded it says nothing.
+    weights:updates"). It needs values: of arrays that were recorded at checkpoints only it is known for the
+    step after each (computed again, two steps of training for a point), of arrays with norms alone not at all.
     """
     board = canvas(ax)
     board.label(title=title or f"Updates of {named(run.path.name)}", x="step", y="‖update‖ / ‖parameter‖")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradviz.errors import GradvizValueError, UnknownNameError
+from gradviz.tracing.sampling import sampled_moves
 from gradviz.tracing.statistics import norm
 from gradviz.views.plot.canvas import Line, Masked
 
@@ -84,14 +85,14 @@ def _collected(numbers: Iterable[Any]) -> Masked:
     return np.ma.array([np.nan if n is None else n for n in found], mask=[n is None for n in found], dtype=float)
 
 
-def update_ratio(run: Run, name: str) -> Masked:
-    """Return ``‖w[k+1] - w[k]‖ / ‖w[k]‖`` of every step.
+def update_ratio(run: Run, name: str, moved: Masked | None = None) -> Masked:
+    """Return ``‖w[k+1] - w[k]‖ / ‖w[k]‖`` of every step; ``moved`` is the numerator, if it is known.
 
     It is masked at the last step, where a row is missing in between, where ``w`` is 0, and where only
     norms were recorded: then it is known at scalars alone.
     """
     lengths = norms(run, name, "norm")
-    moved = _moved(run, name)
+    moved = _moved(run, name) if moved is None else moved
     if moved is None:
         return nothing(len(run))
     moved[:-1] = np.ma.array(moved[:-1], mask=np.ma.getmaskarray(moved[:-1]) | _gaps(run.steps))
@@ -149,13 +150,14 @@ def quantity_lines(run: Run, of: str, by: str) -> list[Line]:
         raise UnknownNameError.among("quantity", of, QUANTITIES)
     if by not in {"parameter", "layer"}:
         raise GradvizValueError(f"by={str(by)[:80]!r}", hint="allowed: parameter, layer")
+    moves = sampled_moves(run) if of == "update" else {}
     groups = layers(run.names) if by == "layer" else {name: [name] for name in run.names}
-    return [Line(label, _together(run, names, of)) for label, names in groups.items()]
+    return [Line(label, _together(run, names, of, moves)) for label, names in groups.items()]
 
 
-def _together(run: Run, names: Sequence[str], of: str) -> Masked:
+def _together(run: Run, names: Sequence[str], of: str, moves: Mapping[str, Masked]) -> Masked:
     if of == "update":
-        parts = [update_ratio(run, name) for name in names]
+        parts = [update_ratio(run, name, moves.get(name)) for name in names]
         return parts[0] if len(parts) == 1 else np.ma.max(np.ma.stack(parts), axis=0)
     parts = [norms(run, name, of) for name in names]
     return parts[0] if len(parts) == 1 else _root_of_squares(parts)
