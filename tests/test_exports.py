@@ -310,6 +310,20 @@ def test_inputs_that_change_and_a_part_of_the_parameters(tmp_path):
     assert list(run.select("w").to_pandas().columns) == ["time", "loss", "w", "w.grad"]
 
 
+def test_a_run_that_is_still_written_is_exported_as_it_is(tmp_path):
+    w = Param(1.0, 2.0)
+    with trace(tmp_path / "run", params={"w": w}) as t:
+        run = None
+        for i in range(3):
+            t.step(float(i))
+            run = run or open_run(tmp_path / "run", follow=True)
+            for suffix in FORMATS:
+                rows = READERS[suffix](run.export(tmp_path / f"x{suffix}"))
+                assert [row["loss"] for row in rows] == list(range(i + 1))
+            assert run.to_pandas()["loss"].tolist() == list(range(i + 1))
+            assert run.query("SELECT max(loss) AS m FROM run")["m"].tolist() == [i]
+
+
 # -- names -------------------------------------------------------------------------------------
 
 

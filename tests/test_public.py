@@ -11,7 +11,10 @@ import pytest
 import gradviz
 from gradviz import Tensor
 
-HEAVY = ("matplotlib", "torch", "IPython", "typst", "wasmtime", "resvg_py", "networkx", "graphviz", "rich", "pandas")
+HEAVY = (
+    "matplotlib", "torch", "IPython", "typst", "wasmtime", "resvg_py", "networkx", "graphviz", "rich",
+    "pandas", "pyarrow", "duckdb", "fsspec", "tensorboard", "sqlite3",
+)  # fmt: skip
 
 
 def test_all_is_sorted_without_repeats():

@@ -194,6 +194,23 @@ def test_more_runs_than_files_may_be_open(tmp_path, few_files, monkeypatch):
         open_runs(tmp_path)
 
 
+def test_a_folder_that_cannot_be_looked_into_is_named(sweep, monkeypatch):
+    is_file, iterdir = Path.is_file, Path.iterdir
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_file", lambda path: (refused if path.parent.name == "lr-9" else is_file)(path))
+        patch.setattr(Path, "iterdir", lambda path: (refused if path.name == "empty" else iterdir)(path))
+        runs = open_runs(f"{sweep}/*")
+    assert runs.names == ("lr-1", "lr-10")
+    assert sorted(runs.damage) == [
+        "empty: cannot be listed: Permission denied",
+        "lr-9: cannot be looked into: Permission denied",
+    ]
+
+
 # -- as text -----------------------------------------------------------------------------------
 
 

@@ -70,7 +70,7 @@ def open_runs(patterns: str | os.PathLike[str] | Iterable[str | os.PathLike[str]
     notes: list[str] = []
     for pattern in given:
         try:
-            found += _matching(pattern)
+            found += _matching(pattern, notes)
         except TraceError as error:
             notes.append(error.message)
     members = _opened(found, notes)
@@ -79,11 +79,12 @@ def open_runs(patterns: str | os.PathLike[str] | Iterable[str | os.PathLike[str]
     return Runs(members, notes)
 
 
-def _matching(pattern: str | os.PathLike[str]) -> list[_Found]:
+def _matching(pattern: str | os.PathLike[str], notes: list[str]) -> list[_Found]:
     """Return the runs that one pattern matches, in natural order."""
     if not isinstance(pattern, str | os.PathLike):
         raise GradvizTypeError(f"a pattern is a text or a path, not {type(pattern).__name__}")
-    found = list(_remote(pattern) if isinstance(pattern, str) and is_url(pattern) else _local(os.fspath(pattern)))
+    is_remote = isinstance(pattern, str) and is_url(pattern)
+    found = list(_remote(os.fspath(pattern)) if is_remote else _local(os.fspath(pattern), notes))
     if not found:
         raise TraceError(f"there is no run in {pattern}", hint=HINT)
     return sorted(found, key=lambda one: [_natural(part) for part in (*one.parts, one.rank or "")])
@@ -105,25 +106,36 @@ def _stem(url: str) -> str:
     return re.split(r"[/:]", url)[-1].partition(".")[0] or "run"
 
 
-def _local(pattern: str) -> Iterator[_Found]:
+def _local(pattern: str, notes: list[str]) -> Iterator[_Found]:
     path = Path(pattern)
     if path.is_dir():
-        own = list(_runs_in(path))
-        yield from own or (run for folder in sorted(path.iterdir()) if folder.is_dir() for run in _runs_in(folder))
+        own = _runs_in(path, notes)
+        yield from own or (run for folder in _entries(path, notes) for run in _runs_in(folder, notes))
     elif PATTERN.search(pattern):
         for matched in glob.glob(pattern, recursive=True):  # noqa: PTH207 - Path.glob takes no absolute pattern
-            yield from _runs_in(Path(matched))
+            yield from _runs_in(Path(matched), notes)
 
 
-def _runs_in(folder: Path) -> Iterator[_Found]:
-    """Yield the run in a folder, or those of its ranks."""
+def _runs_in(folder: Path, notes: list[str]) -> list[_Found]:
+    """Return the run in a folder, or those of its ranks; a folder that cannot be looked into is named."""
     parts = Path(os.path.abspath(folder)).parts  # noqa: PTH100 - links stay as they are
-    if (folder / "run.json").is_file():
-        is_rank = RANK_NAME.fullmatch(parts[-1]) is not None
-        yield _Found(parts[:-1] if is_rank else parts, parts[-1] if is_rank else None, folder)
-    elif folder.is_dir():
-        for rank in sorted(filter(_is_rank, folder.iterdir())):
-            yield _Found(parts, rank.name, rank)
+    try:
+        if (folder / "run.json").is_file():
+            is_rank = RANK_NAME.fullmatch(parts[-1]) is not None
+            return [_Found(parts[:-1] if is_rank else parts, parts[-1] if is_rank else None, folder)]
+        ranks = filter(_is_rank, _entries(folder, notes)) if folder.is_dir() else []
+        return [_Found(parts, rank.name, rank) for rank in ranks]
+    except OSError as error:
+        notes.append(f"{folder.name}: cannot be looked into: {error.strerror}")
+        return []
+
+
+def _entries(folder: Path, notes: list[str]) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        notes.append(f"{folder.name}: cannot be listed: {error.strerror}")
+        return []
 
 
 def _is_rank(folder: Path) -> bool:
