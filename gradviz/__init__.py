@@ -29,6 +29,7 @@ from .engine import (
 from .engine.functions import *  # noqa: F403 - every op by its name, see functions.__all__
 from .errors import GradvizError
 from .graphs import Frame, Graph, GraphDiff, Node, Source
+from .rules.findings import Finding
 from .sources import frame, graph
 from .tracing.comparing import RunDiff, diff
 from .tracing.descent import Descent, descend
@@ -46,6 +47,7 @@ __all__ = [
     "Contribution",
     "Descent",
     "Drawing",
+    "Finding",
     "Frame",
     "FrameDiff",
     "GradcheckReport",
