@@ -3,7 +3,8 @@
 python docs/figures.py            write docs/figures/*.dot and *.svg, and docs/operations.md
 python docs/figures.py --check    compare the DOT text with what is committed; exit 1 on a difference
 
-The SVG is not compared: it is a product of the DOT and of the version of Graphviz.
+The SVG is not compared: it is a product of the DOT and of the version of Graphviz. Of the plots (plot-*.svg), which
+are products of the run and of the version of matplotlib, nothing is compared but that they are there.
 """
 
 import argparse
@@ -12,14 +13,18 @@ import difflib
 import re
 import runpy
 import sys
+import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import gradviz
-from gradviz import Drawing, Frame, Graph, Tensor, nn
+from gradviz import Drawing, Frame, Graph, Run, Tensor, demo, nn
+from gradviz.views.plot import save
 
 DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "figures"
@@ -92,6 +97,60 @@ FIGURES: dict[str, Callable[[], Drawing]] = {
 }
 
 
+def forbes() -> Run:
+    """Return the run of the demo: a line fitted to real data."""
+    return traced("forbes", lambda path: demo.fit(path, steps=40).run)
+
+
+def deep() -> Run:
+    """Return the run of a deep network with sigmoids, whose first layers hardly learn."""
+    return traced("deep", descended)
+
+
+def descended(path: Path) -> Run:
+    """Train a network on points that a circle separates, and return the run."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (60, 2))
+    x = Tensor(points, requires_grad=False)
+    target = Tensor((np.hypot(*points.T) < 0.7)[:, None] * 1.0, requires_grad=False)
+    model = nn.MLP([2, 8, 8, 8, 8, 1], "sigmoid", rng=1)
+    params = dict(model.named_parameters())
+    with gradviz.trace(path, params=params) as log:
+        for _ in range(150):
+            for p in params.values():
+                p.zero_grad()
+            loss = nn.bce_with_logits(model(x), target)
+            loss.backward()
+            log.step(loss)
+            for p in params.values():
+                p.data = p.data - 0.5 * p.grad
+    return gradviz.open_run(path)
+
+
+def traced(name: str, make: Callable[[Path], Run]) -> Run:
+    """Return a run, made once, in a folder that is removed at the end."""
+    if name not in RUNS:
+        RUNS[name] = make(Path(scratch().name) / name)
+    return RUNS[name]
+
+
+@cache
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """Return the folder of the runs."""
+    return tempfile.TemporaryDirectory(prefix="figures-")
+
+
+RUNS: dict[str, Run] = {}
+PLOTS: dict[str, Callable[[], Any]] = {
+    "plot-fit": lambda: forbes().plot("fit", title="Pressure by boiling point of water"),
+    "plot-path": lambda: forbes().plot("path", points=41, title="The way down"),
+    "plot-loss": lambda: forbes().plot("loss", title="Loss"),
+    "plot-gradients": lambda: deep().plot("gradients", by="layer", title="Gradients by layer"),
+    "plot-updates": lambda: deep().plot("updates", by="layer", title="Updates by layer"),
+    "plot-heatmap": lambda: deep().plot("heatmap", title="Gradients of a deep network"),
+}
+
+
 def main() -> int:
     """Write or compare, as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -106,6 +165,8 @@ def write() -> int:
         drawing = figure()
         for suffix in (".dot", ".svg"):
             print("wrote", drawing.save(FOLDER / f"{name}{suffix}").relative_to(DOCS.parent).as_posix())
+    for name, plot in PLOTS.items():
+        print("wrote", save(plot(), FOLDER / f"{name}.svg").relative_to(DOCS.parent).as_posix())
     runpy.run_path(str(DOCS / "operations.py"), run_name="__main__")
     return 0
 
@@ -113,11 +174,14 @@ def write() -> int:
 def check() -> int:
     """Print what is not as it should be; return 1 if anything is."""
     trouble = [line for name, figure in FIGURES.items() for line in differences(name, figure())]
+    trouble += [f"{name}: not made yet" for name in PLOTS if not is_picture(FOLDER / f"{name}.svg")]
     trouble += [f"{path.name}: nobody makes this figure" for path in strays()]
-    trouble += [f"{place}: there is no figure {name}" for place, name in shown() if name not in FIGURES]
+    trouble += [f"{place}: there is no figure {name}" for place, name in shown() if name not in {**FIGURES, **PLOTS}]
     for line in trouble:
         print(line)
-    print("python docs/figures.py makes them anew" if trouble else f"{len(FIGURES)} figures are up to date")
+    print(
+        "python docs/figures.py makes them anew" if trouble else f"{len(FIGURES) + len(PLOTS)} figures are up to date"
+    )
     return 1 if trouble else 0
 
 
@@ -131,9 +195,15 @@ def differences(name: str, drawing: Drawing) -> list[str]:
     return list(difflib.unified_diff(old, new, f"{name}.dot, committed", f"{name}.dot, now", lineterm="", n=0))
 
 
+def is_picture(path: Path) -> bool:
+    """Tell whether there is a picture that can be read."""
+    return path.is_file() and ET.parse(path).getroot().tag.endswith("svg")
+
+
 def strays() -> list[Path]:
     """Return the files that no figure accounts for."""
-    return sorted(path for path in FOLDER.iterdir() if path.stem not in FIGURES or path.suffix not in {".dot", ".svg"})
+    known = {f"{name}{suffix}" for name in FIGURES for suffix in (".dot", ".svg")} | {f"{name}.svg" for name in PLOTS}
+    return sorted(path for path in FOLDER.iterdir() if path.name not in known)
 
 
 def shown() -> list[tuple[str, str]]:
