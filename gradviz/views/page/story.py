@@ -161,6 +161,8 @@ class Story:
         first, last = (wording.format_number(loss) for loss in (self.loss[0], self.loss[-1]))
         parts = [f"{count:,} step{'' if count == 1 else 's'}", f"loss {first} → {last}"]
         parts += [f"{len(self.findings):,} finding{'' if len(self.findings) == 1 else 's'}"]
+        if self.run.is_live:
+            parts.append("still being written")
         if len(self.kept) < count:
             parts.append(f"{len(self.kept):,} of {count:,} steps are shown, those where most changes")
         return ", ".join(parts)
@@ -196,7 +198,7 @@ class Story:
             "text": clean(str(event.get("text", "")), TEXT),
             "step": step,
             "place": self.place_of(step),
-            "marked": step is not None and event.get("kind") not in QUIET,
+            "marked": step is not None and step != int(self.steps[0]) and event.get("kind") not in QUIET,
         }
 
 

@@ -142,14 +142,24 @@ class Recorder:
         self.cells: list[np.ndarray] = []
         self.exponents: dict[tuple[int, str], dict[int, np.ndarray]] = {}
         self.wanted = dict.fromkeys(edge for edges in plan.edges for edge in edges)
+        tracks = list(enumerate(plan.tracks))
+        self.plain = [track for _, track in tracks if track.form == "scalar" and self._is_real(track)]
+        self.columns = np.array([track.start for track in self.plain], int)
+        self.places = np.array([track.cells for track in self.plain], int)
+        plain = {id(track) for track in self.plain}
+        self.others = [(place, track) for place, track in tracks if id(track) not in plain]
+
+    def _is_real(self, track: Track) -> bool:
+        return not self.graph.nodes[track.members[0]].dtype.startswith("complex")
 
     def add(self, frame: Frame, position: int) -> None:
         """Keep one frame; ``position`` is its place in the run."""
         numbers, cells = self._empty()
         with np.errstate(all="ignore"):
-            for number, track in enumerate(self.plan.tracks):
-                for kind, source in zip(KINDS, (frame.values, frame.grads), strict=True):
-                    self._keep(Slot(number, track, kind, numbers, cells), track.number(source), position)
+            for kind, source in zip(KINDS, (frame.values, frame.grads), strict=True):
+                self._keep_plain(kind, source, numbers, cells)
+                for place, track in self.others:
+                    self._keep(Slot(place, track, kind, numbers, cells), track.number(source), position)
             self.edges.append(self._edges(frame))
         self.numbers.append(numbers)
         self.cells.append(cells)
@@ -158,6 +168,15 @@ class Recorder:
         tracks = self.plan.tracks
         width, depth = (sum(2 * getattr(track, name) for track in tracks) for name in ("width", "depth"))
         return np.full(width, np.nan), np.zeros(depth, np.int8)
+
+    def _keep_plain(self, kind: str, source: Sequence[Number | None], numbers: np.ndarray, cells: np.ndarray) -> None:
+        """Keep the numbers of all scalars at once."""
+        if not self.plain:
+            return
+        found = [source[track.members[0]] for track in self.plain]
+        behind = kind == "grad"
+        numbers[self.columns + behind] = [math.nan if number is None else number for number in found]
+        cells[self.places + behind] = [MISSING if number is None else PRESENT for number in found]
 
     def _keep(self, slot: Slot, number: Number | None, position: int) -> None:
         if number is None:
@@ -197,6 +216,9 @@ class Recorder:
         grads = {edge: frame.edge_grad(*edge) for edge in self.wanted} if frame.edges is not None else {}
         found = np.full(len(self.plan.edges), np.nan)
         for edges, (place, stacked) in self.plan.edges.items():
+            if len(edges) == 1 and isinstance(only := grads.get(edges[0]), float):
+                found[place] = only if math.isfinite(only) else math.inf
+                continue
             parts = [np.asarray(grad) for edge in edges if (grad := grads.get(edge)) is not None]
             if len(parts) == len(edges) and len({part.shape for part in parts}) == 1:
                 whole = np.stack(parts) if stacked else np.sum(parts, axis=0)

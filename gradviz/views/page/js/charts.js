@@ -48,7 +48,8 @@ class Chart {
 
   // A chip for each curve switches it on and off.
   chip() {
-    if (this.series.length < 2) return;
+    this.chips.hidden = this.series.length < 2;
+    if (this.chips.hidden) return;
     this.chips.append(...this.series.map((one) => {
       const element = make("button", { type: "button", class: `chip c${one.colour}`, "aria-pressed": String(one.on) }, one.title);
       element.addEventListener("click", () => {

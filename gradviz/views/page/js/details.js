@@ -11,19 +11,20 @@ function renderDetails(changed) {
   details.hidden = !shown;
   byId("app").classList.toggle("with-details", shown);
   if (!shown) {
+    details.shown = -1;
     detailCharts = [];
     return;
   }
-  const isNew = changed.has("node") || changed.has("scene") || !detailCharts.length;
+  const isNew = changed.has("node") || changed.has("scene") || details.shown !== state.node;
   if (isNew) buildDetails(node, state.node);
   updateDetails(state.node);
 }
 
 function buildDetails(node, id) {
   const parts = { numbers: make("div", {}), pictures: make("div", { class: "pictures" }), flows: make("div", {}) };
-  Object.assign(details, { parts });
+  Object.assign(details, { parts, shown: id });
   const kinds = node.kind === "const" ? ["value"] : ["value", "grad"];
-  detailCharts = kinds.map((kind, place) => historyChart(id, kind, place));
+  detailCharts = kinds.map((kind, place) => historyChart(id, kind, place)).filter((chart) => chart.shownValues().length);
   details.replaceChildren(
     make("header", {}, make("h2", {}, node.title), button("×", "Close", () => change({ node: -1 }), { class: "close" })),
     facts(node, id), parts.numbers, ...detailCharts.map((chart) => chart.element), parts.pictures, parts.flows, ...sourceOf(node));

@@ -9,7 +9,20 @@ function startPanels() {
 function findingPanel() {
   const heading = make("h2", {}, "Findings ", make("span", { class: "count" }, formatCount(data.findings.length)));
   if (!data.findings.length) return make("section", {}, heading, make("p", { class: "quiet" }, "None: the health rules have nothing to say."));
-  return make("section", { class: "findings" }, heading, make("ol", {}, ...data.findings.map(findingItem)));
+  return make("section", { class: "findings" }, heading, ...groupsOf(data.findings).map(findingGroup));
+}
+
+// Findings of one rule stand together: the first is shown, the others on demand.
+function groupsOf(findings) {
+  const groups = new Map();
+  for (const found of findings) groups.set(found.rule, [...(groups.get(found.rule) || []), found]);
+  return [...groups.values()];
+}
+
+function findingGroup(group) {
+  const [first, ...others] = group.map(findingItem);
+  const more = others.length ? [make("li", { class: "more" }, make("details", {}, make("summary", {}, `${formatCount(others.length)} more of ${group[0].rule}`), make("ol", {}, ...others)))] : [];
+  return make("ol", {}, first, ...more);
 }
 
 function findingItem(found) {

@@ -114,7 +114,7 @@ class Card {
     const [x, y, width, height] = given.box;
     this.size = [width, height];
     this.outline = draw("rect", { class: "outline", width, height, rx: 5 });
-    this.group = draw("g", { class: `card role-${given.role}`, transform: `translate(${x} ${y})`, role: "button", tabindex: -1, "data-card": place },
+    this.group = draw("g", { class: `card role-${given.role}`, transform: `translate(${x} ${y})`, role: "button", tabindex: -1, "data-card": place, "aria-label": given.title || given.note || given.role },
       draw("title", {}, ""), this.outline, ...this.header(), ...this.lines());
     if (given.node !== null) this.group.setAttribute("data-node", given.node);
     pressable(this.group, () => pickCard(this), () => openCard(this));
@@ -182,7 +182,7 @@ class Card {
     this.detail = far ? 1 : 2;
     this.tint();
     if (far) return;
-    const told = [this.given.title || this.given.sign];
+    const told = [this.given.title || this.given.sign || this.given.role];
     for (const row of this.rows) {
       if (row.cells) this.updateStrip(row);
       else told.push(this.updateNumber(row));
