@@ -1,7 +1,5 @@
 """What each level leaves on disk, read by plain NumPy."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -13,18 +11,10 @@ from gradviz.tracing.reading import open_run
 from gradviz.tracing.recorder import trace
 from gradviz.tracing.statistics import exponents, norm, statistics
 from tests.params import Param
+from tests.runfiles import events
 
 RNG = np.random.default_rng(5)
 LARGE = (100, 90)  # a row of one such value and its gradient takes more than 64 KB
-
-
-def events(path, kind=None):
-    lines = map(json.loads, (path / "events.jsonl").read_text().splitlines())
-    return [line for line in lines if kind is None or line["kind"] == kind]
-
-
-def lines(path):
-    return [json.loads(line) for line in (path / "graphs.jsonl").read_text().splitlines()]
 
 
 def descend(path, shape=LARGE, steps=6, dtype="f8", **options):

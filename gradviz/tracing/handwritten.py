@@ -15,7 +15,7 @@ __all__ = ["HandWritten", "probes_of", "rate_of", "rates_of"]
 
 PROBES = 32  # elements a rate has to fit before all of them are looked at
 DIGITS = 17  # with so many every float64 can be told from its neighbours
-NEIGHBOURS = 3
+NEIGHBOURS = 8
 
 Numbers = Mapping[str, tuple[Any, Any]]  # value and gradient by name
 
@@ -64,7 +64,7 @@ class HandWritten:
         if before.keys() != values.keys():
             return
         after = values if self._probes is None else {name: self._part(name, value) for name, value in values.items()}
-        rates = rates_of(before, after, (self._rates or {}).values())
+        rates = rates_of(before, after, self._rates)
         if rates is None:
             self._warn(step)
         elif rates != self._rates:
@@ -86,34 +86,38 @@ class HandWritten:
             self._say(step, "update", text, {"rates": {}})
 
 
-def rates_of(before: Numbers, after: Mapping[str, Any], known: Iterable[float] = ()) -> dict[str, float] | None:
+def rates_of(
+    before: Numbers, after: Mapping[str, Any], known: Mapping[str, float] | None = None
+) -> dict[str, float] | None:
     """Return the learning rate of every parameter that a gradient has reached; None if there is none for one of them.
+
+    ``known`` are the rates there were; each is tried before any other is looked for.
 
     >>> rates_of({"w": (3.0, 2.0), "b": (1.0, None)}, {"w": 3.0 - 0.1 * 2.0, "b": 1.0})
     {'w': 0.1}
     """
+    known = known or {}
     rates: dict[str, float] = {}
-    tried = list(dict.fromkeys(known))
-    # many elements tell the rate, one or two leave a choice: take that of the others then
+    # many elements tell the rate, one or two leave a choice: they take that of the others if they can
     for name in sorted(before, key=lambda name: -np.size(before[name][0])):
         old, grad = before[name]
         if grad is None:
             if not same_bits(old, after[name]):
                 return None
             continue
-        rate = rate_of(old, grad, after[name], tried)
+        tried = [known[name]] if name in known else []
+        rate = rate_of(old, grad, after[name], dict.fromkeys([*tried, *rates.values(), *known.values()]))
         if rate is None:
             return None
         rates[name] = rate
-        tried = list(dict.fromkeys([rate, *tried]))
     return {name: rates[name] for name in before if name in rates}
 
 
 def rate_of(old: Any, grad: Any, new: Any, known: Iterable[float] = ()) -> float | None:
     """Return a learning rate with ``new == old - lr * grad`` to the last bit, or None.
 
-    Candidates are the ``known`` ones, then what the element of the largest gradient suggests: the shortest decimals
-    close to ``(old - new) / grad``, and the neighbours of that quotient.
+    Every element bounds the rate, for it was rounded; candidates are the ``known`` ones, then the shortest decimals
+    within the bounds of some elements together, and what is in their middle.
 
     >>> rate_of(np.array([1.0, 2.0]), np.array([0.3, -7.0]), np.array([1.0, 2.0]) - 0.05 * np.array([0.3, -7.0]))
     0.05
@@ -150,22 +154,24 @@ def probes_of(grad: Any) -> np.ndarray:
 
 
 def _candidates(old: np.ndarray, grad: np.ndarray, new: np.ndarray) -> Iterator[float]:
-    """Yield learning rates that the first element allows, the simplest first."""
-    if not old.size or not math.isfinite(float(grad[0])) or not float(grad[0]):
+    """Yield learning rates that all these elements allow, the simplest first."""
+    moving = np.isfinite(grad) & (grad != 0) & np.isfinite(old) & np.isfinite(new)
+    if not moving.any():
         yield 0.0  # without a gradient every rate is as good
         return
-    g = float(grad[0])
-    quotient = (float(old[0]) - float(new[0])) / g
-    if not math.isfinite(quotient):
+    old, grad, new = old[moving], grad[moving], new[moving]
+    rounded = np.spacing(np.abs(new)).astype(float) + np.spacing(np.abs(old - new)).astype(float)
+    quotients = (old.astype(float) - new.astype(float)) / grad.astype(float)
+    errors = np.abs(rounded / grad.astype(float))  # twice as much as it can be
+    low, high = float((quotients - errors).max()), float((quotients + errors).min())
+    middle = low + (high - low) / 2
+    if not low <= middle <= high:
         return
-    rounding = 2 * abs(float(np.spacing(max(abs(old[0]), abs(new[0])))) / g)
-    seen: set[float] = set()
     for digits in range(1, DIGITS + 1):
-        rate = float(f"{quotient:.{digits}g}")
-        if abs(rate - quotient) <= rounding and rate not in seen:
-            seen.add(rate)
+        rate = float(f"{middle:.{digits}g}")
+        if low <= rate <= high:
             yield rate
-    low = high = quotient
+    below = above = middle
     for _ in range(NEIGHBOURS):
-        low, high = math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
-        yield from (low, high)
+        below, above = math.nextafter(below, -math.inf), math.nextafter(above, math.inf)
+        yield from (below, above)

@@ -221,8 +221,9 @@ class Trace:
         ``kind`` is an optimizer of `gradviz.optim`, ``options`` are its settings: ``("SGD", {"lr": 0.1})``.
         """
         with self._mutex:
-            self._updates.tell(kind, options, self._last_step)
-            self._write_events()
+            if self._state == "open":
+                self._updates.tell(kind, options, self._last_step)
+                self._write_events()
 
     def _later(self, step: int | None, kind: str, text: str, data: Mapping[str, Any]) -> None:
         """Take note of an event that is to be written after the row."""
@@ -279,7 +280,7 @@ class Trace:
             self.step = _silent  # type: ignore[method-assign]
             self._let_go()
         text = f"the trace {self.path} is incomplete, nothing more is written: {error}"
-        warnings.warn(text, RuntimeWarning, stacklevel=4)
+        warnings.warn(text, RuntimeWarning, stacklevel=3 + (self._progress is not None))
 
     def _shown(self, inner: Callable[..., None], progress: Progress) -> Callable[..., None]:
         """Return a step that shows how it goes."""
