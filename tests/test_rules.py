@@ -323,6 +323,17 @@ def test_a_parameter_nobody_updates_is_named(tmp_path):
     assert finding.numbers["norm"] == pytest.approx(np.sqrt(3))
 
 
+@pytest.mark.parametrize("size", [2, 10_000])
+def test_a_parameter_that_only_turns_does_change(size, tmp_path):
+    p = SimpleNamespace(data=np.zeros(size), grad=np.ones(size))
+    with gradviz.trace(tmp_path / "run", params={"p": p}) as log:
+        for k in range(20):
+            p.data = np.roll(np.eye(1, size)[0], k)
+            log.step(1.0 / (k + 1))
+    assert set(gradviz.open_run(tmp_path / "run")["p"].norm) == {1.0}
+    assert found(tmp_path / "run", "unchanged") == []
+
+
 def test_alike_units_are_counted(tmp_path):
     findings = [finding for finding in bad("symmetric", tmp_path / "run") if finding.rule == "symmetric"]
     assert [finding.node for finding in findings] == ["layers.0.weight", "layers.2.weight"]
@@ -446,7 +457,7 @@ def test_losses_that_are_plain_numbers(tmp_path):
     assert the(findings, "diverging").step == 0
 
 
-@pytest.mark.parametrize("level", ["auto", "scalars", "full"])
+@pytest.mark.parametrize("level", ["auto", "stats", "scalars", "full"])
 def test_every_level_tells_what_it_can(level, tmp_path):
     w, b = Tensor(np.zeros(3), name="w"), Tensor(0.0, name="b")
     loss = lambda: np.mean((data(INPUTS) @ w + b - Y) ** 2)
@@ -455,7 +466,31 @@ def test_every_level_tells_what_it_can(level, tmp_path):
     descend(tmp_path / "bad", {"w": w, "b": b}, loss, lr=0.9, level=level)
     names = {finding.rule for finding in found(tmp_path / "bad")}
     assert "diverging" in names
-    assert "large-step" in names or level == "scalars"
+    assert "large-step" in names or level in {"scalars", "stats"}
+
+
+def test_between_checkpoints_the_steps_are_computed_again(tmp_path):
+    w = Tensor(np.ones(10_000), name="w")  # too large to be kept in full at every step
+    curvatures = np.linspace(1.0, 8.0, 10_000)
+    descend(tmp_path / "run", {"w": w}, lambda: 0.5 * np.sum(curvatures * w * w), lr=0.3, steps=120)
+    run = gradviz.open_run(tmp_path / "run")
+    assert run.info["checkpoint"] == 50
+    assert np.ma.getmaskarray(run.column("w", "value")).all()
+    finding = the(run.findings(), "large-step")
+    assert finding.numbers["largest stable lr"] == pytest.approx(2 / 8, rel=0.05)
+    assert finding.numbers["lr"] == pytest.approx(0.3)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_the_birth_of_a_nan_between_checkpoints(tmp_path):
+    w = Tensor(np.full(10_000, 3.0), name="w")
+    descend(tmp_path / "run", {"w": w}, lambda: np.sum(np.log(w) + w), lr=0.05, steps=80)
+    run = gradviz.open_run(tmp_path / "run")
+    finding = the(run.findings(), "nan")
+    assert finding.step == np.flatnonzero(np.isnan(run.loss))[0]
+    assert finding.step % 50
+    assert finding.node == "log_1"
+    assert finding.numbers["w"] < 0
 
 
 def test_nan_everywhere(tmp_path):

@@ -143,13 +143,14 @@ class Evidence:
 
     def _positions(self) -> list[int]:
         last = len(self) - 1 if self.first_bad is None else self.first_bad
-        count = self._affordable()
+        count, checkpoint = self._affordable(), self._checkpoint()
         if last < count:
             return list(range(last + 1))
-        starts = np.linspace(0, last - 1, max(count // 2, 1)).astype(int)
-        starts[1:-1] -= starts[1:-1] % self._checkpoint()
-        chosen: list[int] = np.unique([0, *starts, *starts + 1, last])[: count + 2].tolist()
-        return chosen
+        together = 2 if checkpoint == 1 else min(4, checkpoint)  # of a checkpoint a few steps are as cheap as one
+        starts = np.linspace(0, last - 1, max(count // together, 1)).astype(int)
+        starts[:-1] -= starts[:-1] % checkpoint
+        chosen = {0, last, *(start + i for start in starts.tolist() for i in range(together))}
+        return sorted(position for position in chosen if position <= last)
 
     def _affordable(self) -> int:
         """Return how many frames may be computed."""

@@ -201,7 +201,7 @@ def unchanged(seen: Evidence, *, steps: int = 3) -> Iterator[Symptom]:
         return
     for track in seen.tracks.values():
         norm = track.norm[np.isfinite(track.norm)]
-        if len(norm) < steps or not (norm == norm[0]).all() or np.nanmax(track.moved, initial=0.0) > 0:
+        if len(norm) < steps or not (norm == norm[0]).all() or _moves(seen, track):
             continue
         if not (track.reached & (track.grad_norm > 0)).any():
             continue  # nothing was to change: that is for other rules
@@ -215,3 +215,11 @@ def unchanged(seen: Evidence, *, steps: int = 3) -> Iterator[Symptom]:
             at=_node(seen, track.name), step=seen.step(0), last_step=seen.step(-1),
             numbers={"norm": float(norm[0]), "largest gradient": grad} | ({"lr": lr} if lr is not None else {}),
         )  # fmt: skip
+
+
+def _moves(seen: Evidence, track: Track) -> bool:
+    """Whether a parameter whose norm stays the same moves: by its values, or where only those are there its digests."""
+    if np.isfinite(track.moved).any():
+        return bool(np.nanmax(track.moved) > 0)
+    digests = seen.run.column(track.name, "digest")
+    return len(np.unique(np.ma.compressed(digests))) > 1
