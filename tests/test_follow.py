@@ -176,11 +176,14 @@ def test_a_killed_writer_ends_the_waiting(tmp_path, kind):
     with Writer(kind, tmp_path / "run", 0) as writer:
         run = open_run(tmp_path / "run", follow=True)
         writer.go()
-        threading.Timer(0.3, os.kill, (writer.process.pid, signal.SIGKILL)).start()
-        rows = list(run)
+        rows = []
+        for row in run:
+            rows.append(row)
+            if len(rows) == 20:
+                os.kill(writer.process.pid, signal.SIGKILL)
         check_rows(kind, rows)
         again = open_run(tmp_path / "run")
-        assert len(rows) == len(run) == len(again) > 10
+        assert len(rows) == len(run) == len(again) >= 20
         assert again.damage == []
         assert run.damage == []
 

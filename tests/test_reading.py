@@ -268,7 +268,7 @@ def test_no_flipped_bit_gives_a_wrong_number(tmp_path, write):
     truth = recorded_rows(tmp_path / "run")
     random_ = random.Random(0)
     files = sorted(path for path in (tmp_path / "run").iterdir() if path.name != "writer.lock")
-    assert [path.name for path in files] == ["graphs.jsonl", "run.json", "seg-0000.npy"]
+    assert [path.name for path in files] == ["events.jsonl", "graphs.jsonl", "run.json", "seg-0000.npy"]
     for path in files:
         whole = path.read_bytes()
         header = range(min(len(whole), 320))
@@ -320,7 +320,7 @@ def test_a_damaged_array_is_masked_and_named(tmp_path):
 def test_cut_anywhere(tmp_path, write):
     write(tmp_path / "run")
     truth = recorded_rows(tmp_path / "run")
-    for name in ("seg-0000.npy", "graphs.jsonl", "run.json"):
+    for name in ("seg-0000.npy", "graphs.jsonl", "events.jsonl", "run.json"):
         path = tmp_path / "run" / name
         whole = path.read_bytes()
         for length in range(0, len(whole), max(1, len(whole) // 150)):
@@ -371,7 +371,10 @@ def test_absurd_headers_are_refused_before_anything_is_allocated(tmp_path):
     path.write_bytes(whole[:32] + b"9999999999999999" + whole[48:])
     run = open_run(tmp_path / "run")
     assert len(run) == 20
-    assert run.damage == ["seg-0000.npy: the header counts 9999999999999999 rows, the file holds 20"]
+    assert run.damage == [
+        "graphs.jsonl: no intact line tells of segment 0",
+        "seg-0000.npy: the header counts 9999999999999999 rows, the file holds 20",
+    ]
 
 
 def test_files_that_are_none(tmp_path):

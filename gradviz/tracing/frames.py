@@ -16,7 +16,17 @@ from gradviz.tracing.layout import digest
 if TYPE_CHECKING:
     from gradviz.tracing.opening import StructureRows
 
-__all__ = ["Computed", "Recorded", "ReplayError", "computed", "partial_frame", "recorded_row", "whole_frame"]
+__all__ = [
+    "Computed",
+    "DisprovedError",
+    "Recorded",
+    "ReplayError",
+    "computed",
+    "digest_of",
+    "partial_frame",
+    "recorded_row",
+    "whole_frame",
+]
 
 REPLAY_LIMIT = 1 << 29  # numbers in all values of a graph together
 OF_VALUE = {"value": "values", "input": "values", "grad": "grads", "digest": "digests", "grad_digest": "grad_digests"}
@@ -26,6 +36,10 @@ Numbers = dict[str, Any]  # floats and arrays by name; None: there was none
 
 class ReplayError(Exception):
     """The numbers that were not recorded cannot be computed again."""
+
+
+class DisprovedError(ReplayError):
+    """What was computed again is not what was recorded."""
 
 
 @dataclass(eq=False)
@@ -106,7 +120,7 @@ def _compare(recorded: Recorded, graph: Graph, values: list[Any], grads: list[An
     """Raise ReplayError unless loss and gradients are as recorded."""
     loss = float(np.asarray(values[graph.outputs[0]]).reshape(()))
     if not identical(loss, recorded.loss):
-        raise ReplayError(
+        raise DisprovedError(
             "computing again gives another loss: an input or constant changed that was not recorded,"
             " or the parameters changed between backward() and step()"
         )
@@ -118,7 +132,7 @@ def _compare(recorded: Recorded, graph: Graph, values: list[Any], grads: list[An
         if node.name in recorded.grad_digests:
             same = (None if grad is None else digest_of(grad)) == recorded.grad_digests[node.name]
         if not same:
-            raise ReplayError(
+            raise DisprovedError(
                 f"computing again gives another gradient of {node.name!r}:"
                 " gradients of several backward() calls were added up, or changed by hand"
             )

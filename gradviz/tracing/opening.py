@@ -150,7 +150,7 @@ class RunFiles:
 
     def check(self) -> None:
         """Compare everything with its checksum that was not needed so far."""
-        self.records.check()
+        self.records.check(self.segments)
         for part in self.segments.values():
             part.rows.check_arrays()
 
@@ -236,13 +236,16 @@ class RunFiles:
             self._order = Growing(order)
 
     def _opened(self, number: int, path: Path, *, is_live: bool) -> StructureRows | None:
-        """Open one segment; if it cannot be read, that is noted."""
+        """Open one segment; if it cannot be read, that is noted, and while it is written tried again."""
+        if is_live:
+            self.records.refresh(is_live=True)  # its line was written before it
         try:
             rows = self.records.rows(path, "segment", number, is_live=is_live)
         except (GradvizError, TypeError, ValueError, LookupError) as error:
             if getattr(error, "errno", None) in NO_MORE_FILES:
                 raise
-            self.notes[f"{path.name}: cannot be read: {str(error).splitlines()[0]}"] = None
+            if not is_live:
+                self.notes[f"{path.name}: cannot be read: {str(error).splitlines()[0]}"] = None
             return None
         self.segments[number] = StructureRows(number, rows, self.records, self.listed)
         return self.segments[number]

@@ -91,10 +91,12 @@ def order_of_all(folder: Path, segments: Mapping[int, StructureRows], notes: dic
     _, first = np.unique(indexed, return_index=True)
     indexed = indexed[np.sort(first)]
     missing = np.setdiff1d(known, indexed)
-    if len(missing) <= 1:  # the one that a killed process had not entered yet
-        return rows[np.searchsorted(known, np.concatenate([indexed, missing]))]
-    notes[f"index.npy: {len(missing)} rows are not in it; all rows are ordered by time"] = None
+    places = np.searchsorted(known, np.concatenate([indexed, missing]))
     times = np.concatenate([segments[number].rows.head("time", rows) for number, rows in intact.items()])
+    is_last = len(missing) == 1 and times[places[-1]] >= times[places[:-1]].max(initial=-np.inf)
+    if is_last or not len(missing):  # a killed process had not entered it yet
+        return rows[places]
+    notes[f"index.npy: {len(missing)} rows are not in it; all rows are ordered by time"] = None
     return rows[np.argsort(times, kind="stable")]
 
 

@@ -8,6 +8,7 @@ this way is not shown.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gradviz.graphs import Frame, Graph
 from gradviz.tracing.columns import leaf_columns
 from gradviz.tracing.frames import (
     Computed,
+    DisprovedError,
     Recorded,
     ReplayError,
     computed,
@@ -75,8 +77,9 @@ class Replayer:
             return None
 
     def check(self) -> list[str]:
-        """Read all checkpoints, and return what is wrong with them, in words."""
-        return self._checkpoints.check()
+        """Read all checkpoints and first inputs, and return what is wrong with them, in words."""
+        paths = sorted(self._files.folder.glob("leaves-*.npy"))
+        return [*self._checkpoints.check(), *(note for path in paths for note in _wrong_leaves(path))]
 
     # -- the parameters ------------------------------------------------------------------------
 
@@ -146,11 +149,19 @@ class Replayer:
     def _computed(self, recorded: Recorded, number: int, row: int, known: Numbers) -> Computed:
         """Compute a step again, unless it was the last one that was."""
         if not recorded.digests:
-            return computed(recorded, self._first_leaves(recorded), known)
+            return self._computed_anew(recorded, known)
         at = self._files.position(number, row)
         if self._last is None or self._last[0] != at:
-            self._last = at, computed(recorded, self._first_leaves(recorded), known)
+            self._last = at, self._computed_anew(recorded, known)
         return self._last[1]
+
+    def _computed_anew(self, recorded: Recorded, known: Numbers) -> Computed:
+        try:
+            return computed(recorded, self._first_leaves(recorded), known)
+        except DisprovedError as error:
+            told = (event for event in self._files.event_lines.events if event.get("kind") == "inputs")
+            missing = next((str(event.get("text")) for event in told if event.get("too_large")), None)
+            raise ReplayError(f"{error} ({missing})" if missing else str(error)) from error
 
     def _first_leaves(self, recorded: Recorded) -> Leaves:
         """Return the inputs and constants of the structure's first step, by node."""
@@ -230,6 +241,16 @@ def _read_leaves(files: RunFiles, base: int, graph: Graph) -> Leaves:
             raise ReplayError(f"the value of {graph.nodes[node].name!r} is damaged in the trace")
         leaves[node] = values[0].item() if column.is_scalar else values[0, ...]
     return leaves
+
+
+def _wrong_leaves(path: Path) -> list[str]:
+    """Return what is wrong with a file of first inputs and constants, in words."""
+    try:
+        rows = Segment(path, lambda header: Layout.from_header(header or b""))
+    except TraceError as error:
+        return [f"{path.name}: cannot be read: {error.message}"]
+    rows.check_arrays()
+    return [*rows.damage, *([] if rows.count else [f"{path.name}: nothing is in it"])]
 
 
 def _listed(files: RunFiles, base: int) -> list[Column]:

@@ -273,7 +273,7 @@ class regular:  # noqa: N801
 def split_header(data: Any) -> bytes | None:
     """Return the header of a ``.npy`` file, or None if it has none; an absurd length is refused."""
     start = bytes(data[:12])
-    if start[:6] != b"\x93NUMPY" or start[6] not in {1, 3}:
+    if len(start) < 12 or start[:6] != b"\x93NUMPY" or start[6] not in {1, 3}:
         return None
     begin, width = (10, 2) if start[6] == 1 else (12, 4)
     length = int.from_bytes(start[8 : 8 + width], "little")
