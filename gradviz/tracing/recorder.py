@@ -68,26 +68,24 @@ def trace(
     the graph of the loss. ``meta`` is anything JSON can hold and is kept in ``run.json``.
 
     ``level`` says what is kept of arrays (numbers always are): ``"full"`` everything; ``"stats"`` minimum, maximum,
-    mean, norm, the counts of zeros, NaNs and infinities, and a histogram of magnitudes; ``"scalars"`` the norm.
-    ``"auto"`` is full while a row has at most 64 KB. Above, it keeps norms and checksums at every step and
-    all parameters, with the optimizer's state, every ``checkpoint`` steps: the steps between are
-    computed again when they are read, and proven by the checksums. That needs the rule of the updates: optimizers of
-    `gradviz.optim` and updates written as ``w.data -= lr * w.grad`` are recognised; for others give ``optimizer``,
-    anything whose ``state_dict()`` returns ``kind``, ``options`` and ``state``. Inputs that change from step to step
-    (batches) are recorded too, in "auto" up to 1 MB a row.
+    mean, norm, counts of zeros, NaNs and infinities, and a histogram of magnitudes; ``"scalars"`` the norm.
+    ``"auto"`` is full while a row has at most 64 KB. Above, it keeps norms and checksums at every step, and all
+    parameters with the optimizer's state every ``checkpoint`` steps; the steps between are computed again when they
+    are read, and proven by the checksums. That takes the rule of the updates: optimizers of `gradviz.optim`, and
+    updates written as ``w.data -= lr * w.grad``, are recognised; of others give ``optimizer``, anything whose
+    ``state_dict()`` holds ``kind``, ``options`` and ``state``. Changing inputs are recorded, by "auto" up to 1 MB a row.
 
-    ``budget=0.05`` measures what recording takes and lowers the level while it is more than 5 % of the time; the
-    event says so. ``progress=True`` shows step, loss and gradient norm on the terminal. With ``world_size`` above 1 (or
-    ``WORLD_SIZE`` in the environment, as torchrun sets it) every process writes to ``path/rank-NNN``.
+    ``budget=0.05`` lowers the level while recording takes more than 5 % of the time; an event says so.
+    ``progress=True`` shows how it goes. With ``world_size`` above 1 (or ``WORLD_SIZE`` in the environment, as
+    torchrun sets it) every process writes to ``path/rank-NNN``.
 
     If ``path`` already holds a run, ``exist`` decides: ``"number"`` renames the older run to
     ``path.1`` (or the next free number), so a script can be run again and nothing is lost;
     ``"overwrite"`` deletes it; ``"error"`` refuses. A directory with other files is never touched.
 
-    Raises TraceBusyError while another trace writes there, and TraceError when the directory or, in
-    ``step``, the row cannot be written; the earlier rows stay readable. With ``on_error="warn"``, a row that
-    cannot be written is a RuntimeWarning instead, and the training goes on with nothing more written. After a fork,
-    the child writes nothing.
+    Raises TraceBusyError while another trace writes there, and TraceError when the directory or, in ``step``, the row
+    cannot be written; the earlier rows stay readable. With ``on_error="warn"`` that row is a RuntimeWarning, and the
+    training goes on with nothing more written. After a fork, the child writes nothing.
 
     >>> import tempfile, types
     >>> from gradviz.tracing.reading import open_run
@@ -101,20 +99,7 @@ def trace(
     ...     open_run(folder + "/run").loss
     array([4.  , 1.  , 0.25])
     """
-    return Trace(
-        path,
-        params=params,
-        meta=meta,
-        level=level,
-        exist=exist,
-        checkpoint=checkpoint,
-        optimizer=optimizer,
-        budget=budget,
-        progress=progress,
-        rank=rank,
-        world_size=world_size,
-        on_error=on_error,
-    )
+    return Trace(**locals())
 
 
 class Trace:
