@@ -9,11 +9,14 @@ import struct
 import numpy as np
 import pytest
 
+import gradviz
 from gradviz.errors import GradvizError, GradvizTypeError, GradvizValueError, TraceError, UnknownNameError
 from gradviz.graphs.plain import same_bits
 from gradviz.tracing.reading import open_run
 from gradviz.tracing.recorder import trace
 from gradviz.tracing.segments import ranges
+from gradviz.tracing.statistics import statistics
+from gradviz.tracing.store import unsealed
 from tests.params import Param
 
 
@@ -410,3 +413,165 @@ def test_hostile_names_do_not_reach_the_terminal(tmp_path):
         assert "\x07" not in text
         assert "gotcha" in text
     assert len(run.summary().splitlines()) == 5
+
+
+# -- parts -------------------------------------------------------------------------------------
+
+
+def write_layers(path, steps=8):
+    """Write a run with parameters in scopes, counted from step 100."""
+    names = ["enc.W", "enc.b", "dec.W", "layers[0].w", "layers[1].w", "a*"]
+    params = {name: Param(float(i), -float(i)) for i, name in enumerate(names)}
+    with trace(path, params=params) as t:
+        for step in range(steps):
+            params["enc.W"].data = float(step)
+            t.step(float(step), step=100 + step)
+    return open_run(path)
+
+
+def test_names_may_be_patterns(tmp_path):
+    run = write_layers(tmp_path / "run")
+    part = run["enc.*"]
+    assert part.names == ("enc.W", "enc.b")
+    assert list(part.to_rows()[3]) == ["step", "time", "loss", "enc.W", "enc.W.grad", "enc.b", "enc.b.grad"]
+    assert part["enc.W"].value.tolist() == list(map(float, range(8)))
+    assert run["layers[*].w"].names == ("layers[0].w", "layers[1].w")
+    assert run["layers[0].*"].names == ("layers[0].w",)
+    assert run["layers[0].w"].value[0] == 3.0
+    assert run["a*"].value[0] == 5.0
+    assert run["*.[Wb]"].names == ("enc.W", "enc.b", "dec.W")
+    assert run.select("dec.*", "enc.b").names == ("enc.b", "dec.W")
+    assert run["*.W"].select("enc.*").names == ("enc.W",)
+    assert part.export(tmp_path / "x.csv").read_text().splitlines()[0].endswith("enc.W,enc.W.grad,enc.b,enc.b.grad")
+    assert part.frame(103).value("dec.W") == 2.0
+    with pytest.raises(UnknownNameError, match="did you mean enc"):
+        part["dec.W"]
+    with pytest.raises(UnknownNameError, match=r"no parameter matches 'encc\.\*'"):
+        run["encc.*"]
+    with pytest.raises(GradvizTypeError, match="a pattern is a text, not a int"):
+        run.select(3)
+
+
+def test_steps_may_be_given_by_position_and_by_number(tmp_path):
+    run = write_layers(tmp_path / "run")
+    assert run.between(102, 104).steps.tolist() == [102, 103, 104]
+    assert run.between(106).steps.tolist() == [106, 107]
+    assert run.between(last=101)["enc.W"].value.tolist() == [0.0, 1.0]
+    assert len(run.between(50, 60)) == 0
+    part = run[2:5, "enc.*"]
+    assert (part.names, part.steps.tolist()) == (("enc.W", "enc.b"), [102, 103, 104])
+    assert run[2:5, "enc.W"].value.tolist() == [2.0, 3.0, 4.0]
+    assert part[1:].between(104).steps.tolist() == [104]
+    assert [frame.step for frame in part.frames()] == [102, 103, 104]
+    assert [frame.step for frame in run.frames([107, 100])] == [107, 100]
+    with pytest.raises(GradvizTypeError, match="a step is a whole number"):
+        run.between("a")
+    with pytest.raises(GradvizTypeError, match="indexed by a name or a slice"):
+        run["enc.*", 2:5]
+
+
+def test_the_runs_of_several_processes_are_told_apart(tmp_path):
+    for rank in range(3):
+        write_line(tmp_path / "run", rank=rank, world_size=3)
+    with pytest.raises(TraceError, match=r"holds the runs of 3 processes: gradviz\.open_runs\("):
+        open_run(tmp_path / "run")
+    assert len(open_run(tmp_path / "run" / "rank-002")) == 20
+    assert open_run(tmp_path / "run" / "rank-002").info["rank"] == 2
+
+
+def test_events_are_read_and_damaged_ones_named(tmp_path):
+    w = Param(1.0, 2.0)
+    with trace(tmp_path / "run", params={"w": w}) as t:
+        t.step(1.0)
+        t.note("a remark", lr=0.5)
+        t.step(1.0)
+        t.event("milestone", "done \x1b[31m")
+    events = open_run(tmp_path / "run").events
+    assert [event["kind"] for event in events][-3:] == ["note", "milestone", "end"]
+    note = next(event for event in events if event["kind"] == "note")
+    assert (note["step"], note["text"], note["lr"]) == (0, "a remark", 0.5)
+    assert "checksum" not in note
+    path = tmp_path / "run" / "events.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    place = next(i for i, line in enumerate(lines) if "a remark" in line)
+    lines[place] = lines[place].replace("a remark", "A remark")
+    path.write_text("".join(lines))
+    run = open_run(tmp_path / "run")
+    assert run.damage == [f"events.jsonl: line {place + 1} is damaged"]
+    assert len(run.events) == len(events) - 1
+    path.write_text("".join(lines)[:-4])
+    assert open_run(tmp_path / "run").damage[-1] == f"events.jsonl: line {len(lines)} is damaged"
+
+
+@pytest.mark.parametrize("names", [("w.grad",), ("a", "a.norm"), ("p1", "x y"), ("float64",), ("w.input",)])
+def test_names_that_look_like_parts_are_not_mistaken(tmp_path, names):
+    params = {name: Param(float(i), -float(i)) for i, name in enumerate(names)}
+    with trace(tmp_path / "run", params=params) as t:
+        t.step(1.0)
+        t.step(1.0)
+    run = open_run(tmp_path / "run")
+    assert run.names == names
+    assert run.inputs == ()
+    assert [run[name].grad[1] for name in names] == [-float(i) for i in range(len(names))]
+
+
+def test_a_flipped_bit_in_a_name_of_the_header_changes_no_name(tmp_path):
+    history = write_line(tmp_path / "run")
+    path = tmp_path / "run" / "seg-0000.npy"
+    data = bytearray(path.read_bytes())
+    for field in (b"'w'", b"'w.grad'"):
+        data[data.index(field) + 1] ^= 1
+    path.write_bytes(data)
+    run = open_run(tmp_path / "run")
+    assert run.names == ("w", "b")
+    assert np.array_equal(run["w"].grad, history[:, 2])
+    assert run.damage == ["seg-0000.npy: the header is damaged; the columns listed in graphs.jsonl were used"]
+
+
+def test_graphs_are_read_when_they_are_asked_for(tmp_path, monkeypatch):
+    """Hundreds of structures are opened without reading one of their graphs."""
+    w = gradviz.Tensor(2.0, name="w")
+    with trace(tmp_path / "run", params={"w": w}) as t:
+        for depth in range(150):
+            w.zero_grad()
+            loss = w * 1.0
+            for _ in range(depth):
+                loss = loss + w
+            loss.backward()
+            t.step(loss)
+    read = []
+    monkeypatch.setattr("gradviz.tracing.records.unsealed", lambda text: read.append(1) or unsealed(text))
+    run = open_run(tmp_path / "run")
+    assert len(run.structures) == len(run) == 150
+    assert run["w"].value.tolist() == [2.0] * 150
+    assert len(read) == len(run.events)
+    assert len(run.graph) == 152
+    assert len(read) == len(run.events) + 1
+    assert run.damage == []
+    assert len(read) >= len(run.events) + 150
+
+
+def test_norms_and_statistics_of_numbers(tmp_path):
+    w = Param(0.0)
+    with trace(tmp_path / "run", params={"w": w}) as t:
+        for number in ODD_NUMBERS:
+            w.data = number
+            t.step(1.0)
+    history = open_run(tmp_path / "run")["w"]
+    expected = [tuple(statistics(np.array(number))[0]) for number in ODD_NUMBERS]
+    np.testing.assert_array_equal(history.stats.view(float).reshape(-1, 7), np.array(expected))
+    np.testing.assert_array_equal(history.norm, np.abs(np.array(ODD_NUMBERS)))
+    assert history.grad_stats["min"].mask.all()
+    assert history.grad_exponents.mask.all()
+    assert history.exponents.sum(axis=1).tolist() == [0, 0, 0, 1, 0]
+
+
+def test_a_history_has_a_limit(tmp_path, monkeypatch):
+    write_matrix(tmp_path / "run")
+    w = Param(np.zeros(3), None)
+    with trace(tmp_path / "gaps", params={"w": w}) as t:
+        for _ in range(5):
+            t.step(1.0)
+    monkeypatch.setattr("gradviz.tracing.history.HISTORY_LIMIT", 100)
+    with pytest.raises(GradvizValueError, match=r"the history of 'w' has 120 bytes: the limit is 100"):
+        open_run(tmp_path / "gaps")["w"].grad

@@ -24,19 +24,19 @@ class Outputs:
         """
         from gradviz.tracing.exports import export
 
-        return export(self, Path(path))
+        return export(self.still, Path(path))
 
     def to_pandas(self: Any) -> Any:
         """Return the run as a pandas DataFrame, indexed by step, one column per number (extra ``query``)."""
         from gradviz.tracing.exports import to_pandas
 
-        return to_pandas(self)
+        return to_pandas(self.still)
 
     def to_tensorboard(self: Any, folder: str | os.PathLike[str]) -> Path:
         """Write the run as TensorBoard event files into ``folder`` (extra ``tensorboard``)."""
         from gradviz.tracing.tensorboard import to_tensorboard
 
-        return to_tensorboard(self, Path(folder))
+        return to_tensorboard(self.still, Path(folder))
 
     def query(self: Any, sql: str) -> Any:
         """Answer an SQL question about the table ``run`` with DuckDB, as a DataFrame (extra ``query``).
@@ -47,22 +47,22 @@ class Outputs:
         """
         from gradviz.tracing.warehouse import ask, tables_of_run
 
-        return ask(tables_of_run(self), sql)
+        return ask(tables_of_run(self.still), sql)
 
     def findings(self: Any, rules: Sequence[str] | None = None) -> list[Finding]:
         """Judge the run by the health rules (all, or those named); the most serious finding comes first."""
         from gradviz.rules import check
 
-        return check(self, rules)
+        return check(self.still, rules)
 
     def plot(self: Any, kind: str = "loss", **options: Any) -> Any:
         """Plot the run with matplotlib (extra ``plot``) and return the Axes; see `gradviz.views.plot`."""
         from gradviz.views.plot import plot
 
-        return plot(self, kind, **options)
+        return plot(self.still, kind, **options)
 
     def save(self: Any, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write the report of the run, one self-contained page that needs no network: ``run.save("report.html")``."""
         from gradviz.views.page import save
 
-        return save(self, Path(path), **options)
+        return save(self.still, Path(path), **options)

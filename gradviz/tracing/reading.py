@@ -130,6 +130,11 @@ class Run(Outputs):
         return self
 
     @property
+    def still(self) -> Run:
+        """The run as it is on disk now, and stays from here on, if it is followed; else the run itself."""
+        return self[:] if self._follow else self
+
+    @property
     def is_live(self) -> bool:
         """Whether a process is writing the run."""
         return not self._files.was_replaced and is_live(self.path)
@@ -347,10 +352,10 @@ class Run(Outputs):
         """Return what is in the run, as a few lines of text."""
         from gradviz.tracing.table import summary
 
-        return summary(self.now[:], self._files.damage)
+        return summary(self.still, self._files.damage)
 
     def __repr__(self) -> str:
-        run = self.now[:]
+        run = self.still
         if not len(run):
             return f"Run({str(self.path)!r}, empty)"
         shown = clean(", ".join(self.names[:8]))
