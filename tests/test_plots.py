@@ -20,7 +20,8 @@ from gradviz.errors import (
     MissingFolderError,
     UnknownNameError,
 )
-from gradviz.tracing.surfaces import loss_at, surface
+from gradviz.tracing.evaluating import loss_at, losses_at
+from gradviz.tracing.surfaces import surface
 from gradviz.views.plot import KINDS, canvas, plot, render, save
 from gradviz.views.plot.canvas import COLOURS, DASHES, chosen_scale, look, named
 from gradviz.views.plot.series import layers, masked, quantity_lines, update_ratio
@@ -217,9 +218,11 @@ def test_several_runs_share_one_axis(line, tmp_path):
     other = recorded(tmp_path / "other", [(1.0, {}), (0.5, {})])
     ax = line.plot("loss", runs={"the other": other})
     assert legend(ax)[1] == "the other"
-    assert np.array_equal(ys(ax, 1)[:2], [1.0, 0.5])
-    assert np.isnan(ys(ax, 1)[2:]).all()
+    assert np.array_equal(ys(ax, 1), [1.0, 0.5])
     assert len(legend(line.plot("loss", runs=[other]))) == len(legend(line.plot("loss", runs=other))) == 2
+    assert legend(line.plot("loss", runs=[line, line[5:]]))[:2] == ["run", "run (2)"]
+    together = gradviz.open_runs([line.path, other.path])
+    assert legend(line.plot("loss", runs=together)) == ["run", "other"]
     with pytest.raises(GradvizTypeError, match="no list of runs"):
         line.plot("loss", runs=3)
 
@@ -417,7 +420,7 @@ def test_two_parameters_give_a_surface(line):
     assert found.labels == ("weight", "bias")
     assert found.loss.shape == (61, 61)
     w, b = found.axes[0][40], found.axes[1][10]
-    assert found.loss[10, 40] == np.mean((w * X + b - Y) ** 2)
+    assert np.isclose(found.loss[10, 40], np.mean((w * X + b - Y) ** 2), rtol=1e-12)
     assert found.axes[1][0] < line["bias"].value.min() < line["bias"].value.max() < found.axes[1][-1]
     assert surface(line, points=5).loss.shape == (5, 5)
 
@@ -474,6 +477,31 @@ def test_where_the_loss_is_not_finite_it_is_hatched(tmp_path):
     ax = two.plot("path", margin=3.0, points=11)
     assert legend(ax)[0] == "NaN or inf"
     assert render(ax)
+
+
+def test_a_run_that_diverges_is_shown_at_its_beginning(tmp_path):
+    run = gradviz.descend(
+        lambda w, b: (3 * w + b - 2) ** 2 + b**2, {"w": 1.0, "b": 0.5}, lr=0.3, steps=60, trace=tmp_path / "r"
+    ).run
+    found = surface(run, points=9)
+    assert found.axes[0][-1] - found.axes[0][0] < 100.0
+    assert legend(run.plot("path", points=9)) == ["3 of 60 steps", "first"]
+
+
+def test_a_graph_of_single_numbers_is_computed_at_all_points_at_once(tmp_path, monkeypatch):
+    run = gradviz.descend(
+        lambda w, b: sum((w * x + b - y) ** 2 for x, y in zip(X, Y, strict=True)) / 20 + np.exp(-w) * b,
+        {"w": 0.1, "b": 1.0}, lr=0.1, steps=4, trace=tmp_path / "r",
+    ).run  # fmt: skip
+    found = surface(run)
+    frame = run.frame(-1)
+    one = loss_at(frame, {"w": float(found.axes[0][7]), "b": float(found.axes[1][50])})
+    assert np.isclose(found.loss[50, 7], one, rtol=1e-12)
+    monkeypatch.setattr("gradviz.tracing.evaluating.is_scalar_only", lambda graph: False)
+    points = np.array([[0.1, 1.0], [0.3, -2.0]])
+    one_by_one = losses_at(frame, points, lambda row: {"w": row[0], "b": row[1]})
+    monkeypatch.undo()
+    assert np.allclose(losses_at(frame, points, lambda row: {"w": row[0], "b": row[1]}), one_by_one, rtol=1e-12)
 
 
 def test_without_a_graph_the_way_is_drawn_and_the_reason_given(tmp_path):
@@ -608,6 +636,7 @@ def test_the_verb_writes_a_plot(line, tmp_path, capsys):
     assert (
         cli.main(["plot", str(line.path), "--kind", "path", "--of", "weight; bias", "-o", str(tmp_path / "p.svg")]) == 0
     )
+    assert cli.main(["plot", str(line.path), str(line.path), "-o", str(tmp_path / "two.svg")]) == 0
     assert "wrote" in capsys.readouterr().err
 
 
@@ -627,6 +656,7 @@ def test_the_verb_lists_the_kinds(capsys):
         (["plot", "RUN", "--by", "layer", "-o", "x.svg"], "no option 'by'"),
         (["plot", "RUN", "--dpi", "0", "-o", "x.png"], "out of range"),
         (["plot", "nowhere", "-o", "x.png"], "there is no run"),
+        (["plot", "RUN", "RUN", "--kind", "fit", "-o", "x.png"], "'fit' is of one run"),
     ],
 )
 def test_a_wrong_line_is_told(line, capsys, tmp_path, monkeypatch, line_of_words, said):

@@ -247,6 +247,7 @@ def _subject(x: Any) -> Any:
 
 def compare_runs(a: Run, b: Run) -> RunDiff:
     """Return how two runs differ."""
+    a, b = a[:], b[:]  # as they are now, should they still be written
     sides = Side(a), Side(b)
     at = common_steps(a, b)
     structure, structure_step = _structures(*sides, at)

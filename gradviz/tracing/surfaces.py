@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from math import isfinite, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradviz.errors import GradvizError, GradvizIndexError, GradvizValueError, UnknownNameError
-from gradviz.graphs import Frame, Graph, Node, Number
+from gradviz.graphs import Frame, Graph, Number
+from gradviz.tracing.evaluating import is_scalar_only, losses_at
 from gradviz.tracing.sampling import checkpointed, sampled_positions, sampled_values
 
 if TYPE_CHECKING:
     from gradviz.tracing.reading import Run
 
-__all__ = ["Surface", "loss_at", "surface"]
+__all__ = ["Surface", "before_divergence", "surface"]
 
 MOST_NUMBERS = 5_000_000  # parameters times steps
 POINTS = {1: 201, 2: 61}  # on each axis
 MOST_POINTS = 1001
+FEWEST, FEW_NODES = 21, 60  # points on an axis of a large graph, and what is not large
+DIVERGED, OUT_OF_SIGHT = 1e6, 1e4  # times the first loss
 ELEMENT = re.compile(r"(.+)\[([\d, ]+)\]", re.DOTALL)
 
 
@@ -60,11 +63,13 @@ def surface(
     ``of=None`` takes the parameters if they are one or two scalars, and otherwise the two directions in
     which the path is longest, its principal components (H. Li et al., "Visualizing the Loss Landscape of
     Neural Nets", 2018, section 7). All that is not varied stays as it was in the last step with a finite
-    loss, data included. The range is that of the path, and ``margin`` of it on each side. Of a run that recorded
-    its arrays at checkpoints only, the path is that of the checkpoints.
+    loss, data included. The range is that of the path, and ``margin`` of it on each side; of a run that
+    diverges, that of its beginning. Of a run that recorded its arrays at checkpoints only, the path is that
+    of the checkpoints.
 
-    It costs a forward pass per point: 201 of them in one dimension, 61 x 61 in two, or ``points`` on
-    each axis. Raises GradvizValueError if the values of the parameters were not recorded.
+    It costs a forward pass per point: 201 of them in one dimension, 61 x 61 in two (down to 21 x 21 for a
+    graph of more than 60 nodes), or ``points`` on each axis. A graph of single numbers is computed at all
+    points at once. Raises GradvizValueError if the values of the parameters were not recorded.
     """
     layout = Flattened.of(run)
     if not len(run):
@@ -74,12 +79,13 @@ def surface(
         raise GradvizValueError("no step of the run has all its parameters finite and recorded")
     found = _chosen(layout, matrix, of)
     way = (matrix - found.origin) @ found.vectors.T
-    count = _checked_points(points, len(found.labels))
-    axes = tuple(_range(coordinates, count, margin) for coordinates in way.T)
+    way_loss = np.asarray(run.loss)[rows]
     last = _last_finite(run, rows)
     frame = run.frame(int(run.steps[last]))
+    count = _checked_points(points, len(found.labels), frame.graph)
+    axes = tuple(_range(coordinates, count, margin) for coordinates in way[before_divergence(way_loss)].T)
     loss, why = _computed(frame, layout, found, axes)
-    return Surface(found.labels, axes, loss, way, np.asarray(run.loss)[rows], int(run.steps[last]), why)
+    return Surface(found.labels, axes, loss, way, way_loss, int(run.steps[last]), why)
 
 
 @dataclass(frozen=True)
@@ -162,11 +168,15 @@ class Flattened:
         return self.starts[name] + int(np.ravel_multi_index(index, shape)) if shape else self.starts[name]
 
     def parameters(self, row: np.ndarray) -> dict[str, Number]:
-        """Return the parameters that a row holds: floats and arrays."""
+        """Return the parameters that a row holds: floats and arrays. Of a table's columns, each scalar is an array."""
         found: dict[str, Number] = {}
         for (name, shape), start in zip(self.shapes.items(), self.starts.values(), strict=True):
-            found[name] = row[start : start + prod(shape)].reshape(shape) if shape else float(row[start])
+            found[name] = row[start : start + prod(shape)].reshape(shape) if shape else _single(row[start])
         return found
+
+
+def _single(number: Any) -> Number:
+    return number if np.ndim(number) else float(number)
 
 
 def _shapes(run: Run) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -221,9 +231,24 @@ def _principal(matrix: np.ndarray) -> Directions:
     return Directions(labels, (vectors * signs)[:2], matrix[-1])
 
 
-def _checked_points(points: int | None, dimensions: int) -> int:
-    if points is None:
+def before_divergence(loss: np.ndarray) -> np.ndarray:
+    """Tell which steps to show: all, or of a run that diverges those before its loss is ten thousand times the first.
+
+    >>> before_divergence(np.array([1.0, 200.0, 4e4, 1e9])).tolist()
+    [True, True, False, False]
+    """
+    sizes = np.abs(loss)
+    if not sizes[0] > 0 or sizes[-1] <= DIVERGED * sizes[0]:
+        return np.ones(len(loss), bool)
+    left = np.flatnonzero(~(sizes <= OUT_OF_SIGHT * sizes[0]))
+    return np.arange(len(loss)) < max(2, int(left[0]))
+
+
+def _checked_points(points: int | None, dimensions: int, graph: Graph) -> int:
+    if points is None and (dimensions == 1 or is_scalar_only(graph)):
         return POINTS[dimensions]
+    if points is None:
+        return max(FEWEST, min(POINTS[2], int(POINTS[2] * (FEW_NODES / len(graph)) ** 0.5)))
     if not isinstance(points, int) or not 2 <= points <= MOST_POINTS:
         raise GradvizValueError(f"points={str(points)[:80]!r} is out of range", hint=f"allowed: 2 to {MOST_POINTS}")
     return points
@@ -248,47 +273,8 @@ def _computed(
     """Return the loss at every point of the grid, or None and why not."""
     grid = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, len(axes))
     try:
-        losses = [loss_at(frame, layout.parameters(found.origin + at @ found.vectors)) for at in grid]
+        losses = losses_at(frame, found.origin + grid @ found.vectors, layout.parameters)
     except GradvizError as error:
         said = frame.meta.get("replay", "exact")
         return None, error.message if said == "exact" else str(said)
-    return np.array(losses).reshape(tuple(len(axis) for axis in reversed(axes))), ""
-
-
-def loss_at(frame: Frame, parameters: Mapping[str, Number]) -> float:
-    """Return what the loss of a frame would be with other parameters; NaN where it cannot be computed.
-
-    All other leaves keep their values. Raises GraphError if one of them is not known.
-
-    >>> import gradviz
-    >>> w = gradviz.Tensor(2.0, name="w")
-    >>> loss_at(gradviz.frame((w - 3) ** 2), {"w": 5.0})
-    4.0
-    """
-    from gradviz.sources import own
-
-    leaves: dict[int, Number] = {}
-    for node, value in zip(frame.graph, frame.values, strict=True):
-        if node.kind != "op" and value is not None:
-            leaves[node.id] = _like(value, parameters.get(node.name, value))
-    forward = _without_gradients(frame.graph)
-    try:
-        with np.errstate(all="ignore"):
-            values, _ = own.replay(forward, leaves)
-    except (ArithmeticError, np.linalg.LinAlgError):
-        return float("nan")
-    return float(np.asarray(values[forward.outputs[0]]).real.reshape(()))
-
-
-def _like(known: Number, value: Number) -> Number:
-    """Return a number of the dtype that the parameter has."""
-    return value if isinstance(known, float) else np.asarray(value, known.dtype)
-
-
-def _without_gradients(graph: Graph) -> Graph:
-    """Return the same computation without a way back: every parameter is an input."""
-    return graph._cached("forward", lambda: Graph(tuple(map(_plain, graph.nodes)), graph.outputs))
-
-
-def _plain(node: Node) -> Node:
-    return replace(node, kind="input") if node.kind == "param" else node
+    return losses.reshape(tuple(len(axis) for axis in reversed(axes))), ""

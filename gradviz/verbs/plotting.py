@@ -22,7 +22,7 @@ OWN = ("by", "of", "scale", "elements", "points", "x", "y", "prediction", "title
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("run_path", metavar="RUN", nargs="?", help="a run directory")
+    parser.add_argument("run_paths", metavar="RUN", nargs="*", help="a run directory; of --kind loss, one or several")
     parser.add_argument("--list", action="store_true", help="list the kinds of plots and their options")
     parser.add_argument("--kind", default="loss", metavar="KIND", help="what to plot (default: loss)")
     parser.add_argument("-o", "--out", metavar="FILE", help="the picture: .svg .png .pdf; - is stdout, as SVG")
@@ -44,8 +44,10 @@ def run(given: Namespace) -> int:
     if given.list:
         _list()
         return 0
-    if given.run_path is None:
+    if not given.run_paths:
         raise UsageError("there is no run to plot", hint="gradviz plot RUN --kind loss -o loss.svg")
+    if len(given.run_paths) > 1 and given.kind != "loss":
+        raise UsageError(f"{clean(given.kind, 40)!r} is of one run", hint="of several runs there is --kind loss")
     _plot(given)
     return 0
 
@@ -69,7 +71,9 @@ def _plot(given: Namespace) -> None:
     from gradviz.views.plot import plot, render, save
 
     suffix = _suffix(given)
-    ax = plot(open_run(given.run_path), given.kind, **_options(given))
+    first, *others = [open_run(path) for path in given.run_paths]
+    several = {"runs": others} if others else {}
+    ax = plot(first, given.kind, **_options(given), **several)
     if given.out == "-":
         write(render(ax, suffix, dpi=given.dpi))
     else:
@@ -107,6 +111,7 @@ VERB = Verb(
     summary="plot a run with matplotlib: loss, parameters, gradients, the path over the loss, ...",
     examples=(
         "gradviz plot runs/line -o loss.svg",
+        "gradviz plot runs/lr-* -o losses.svg              the loss of several runs",
         "gradviz plot runs/line --kind path -o path.png",
         'gradviz plot runs/net --kind path --of "W[0,1];b[0]" -o path.pdf',
         "gradviz plot --list",

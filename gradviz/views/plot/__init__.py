@@ -83,7 +83,7 @@ def plot(run: Run, kind: str = "loss", **options: Any) -> Axes:
     for option in options:
         if option not in known:
             raise GradvizTypeError(f"plot {kind!r} has no option {option[:80]!r}", hint=suggestion(option, known))
-    return KINDS[kind].function(run, **options)
+    return KINDS[kind].function(run[:], **options)  # as it is now, should it still be written
 
 
 def save(ax: Axes, path: str | os.PathLike[str], *, dpi: float = 150.0) -> Path:

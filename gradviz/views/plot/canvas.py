@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +52,14 @@ SCALES = ("auto", "linear", "log", "symlog")
 
 @dataclass(frozen=True)
 class Line:
-    """One line: a number per step, masked where there is none; a NaN or infinity in it is shown as such."""
+    """One line: a number per step, masked where there is none; a NaN or infinity in it is shown as such.
+
+    ``x`` are its own steps, if they are not those of the run.
+    """
 
     label: str
     y: Masked
+    x: np.ndarray | None = None
 
 
 class Canvas:
@@ -102,22 +106,23 @@ class Canvas:
     def lines(self, x: np.ndarray, lines: Sequence[Line], scale: str) -> None:
         """Draw lines on an axis of this scale, name as many as a legend can hold, and mark what cannot be drawn."""
         kind = chosen_scale(scale, [line.y for line in lines])
-        self.ax.set_yscale(kind, **({"linthresh": linear_part(lines)} if kind == "symlog" else {}))
+        self.ax.set_yscale(kind, **(linear_part(lines) if kind == "symlog" else {}))
         chief = spread(len(lines), LABELLED)
         for i in (i for i in range(len(lines)) if i not in set(chief)):
-            self._draw(x, lines[i].y, kind, {"color": MINOR, "linewidth": 0.7, "alpha": 0.7, "zorder": 1.5})
+            self._draw(x, lines[i], kind, {"color": MINOR, "linewidth": 0.7, "alpha": 0.7, "zorder": 1.5})
         for place, i in enumerate(chief):
-            handle = self._draw(x, lines[i].y, kind, look(place))
+            handle = self._draw(x, lines[i], kind, look(place))
             if len(lines) > 1:
                 self.entries.append((handle, named(lines[i].label)))
         if len(lines) > len(chief):
             self._name_the_rest(len(lines) - len(chief))
         self._mark(x, lines, kind)
 
-    def _draw(self, x: np.ndarray, y: Masked, kind: str, looks: dict[str, Any]) -> Any:
-        drawable = within(np.ma.filled(y, np.nan)) & ((np.ma.filled(y, np.nan) > TINY) | (kind != "log"))
+    def _draw(self, x: np.ndarray, line: Line, kind: str, looks: dict[str, Any]) -> Any:
+        x, y = x if line.x is None else line.x, np.ma.filled(line.y, np.nan)
+        drawable = within(y) & ((y > TINY) | (kind != "log"))
         self.points += len(x)
-        shown = np.where(drawable, np.ma.filled(y, np.nan), np.nan)
+        shown = np.where(drawable, y, np.nan)
         lonely = _lonely(drawable) if len(x) > FEW else drawable
         marks: dict[str, Any] = {"marker": "o", "markersize": 3.0, "markevery": np.flatnonzero(lonely).tolist()}
         return self.ax.plot(x, shown, **looks, **(marks if lonely.any() else {}))[0]
@@ -129,13 +134,14 @@ class Canvas:
 
     def _mark(self, x: np.ndarray, lines: Sequence[Line], kind: str) -> None:
         """Mark steps that are not finite or too large at the top, and zeros of a log axis at the bottom."""
-        rows = [np.ma.filled(line.y, 1.0) for line in lines]
-        bad = np.logical_or.reduce([~np.isfinite(y) for y in rows])
-        huge = np.logical_or.reduce([np.isfinite(y) & ~within(y) for y in rows])
-        low = np.logical_or.reduce([(y <= TINY) & (kind == "log") for y in rows])
-        self._edge(x[bad], 0.985, "x", ALARM, f"NaN or inf in {int(bad.sum())} of {len(x)} steps")
-        self._edge(x[huge], 0.985, "^", LIGHT.muted, f"beyond ±{HUGE:.0e}")
-        self._edge(x[low], 0.015, "v", LIGHT.muted, "0 (below a log axis)")
+        rows = [(x if line.x is None else line.x, np.ma.filled(line.y, 1.0)) for line in lines]
+        steps = len(np.unique(np.concatenate([at for at, _ in rows])))
+        bad = _where(rows, lambda y: ~np.isfinite(y))
+        huge = _where(rows, lambda y: np.isfinite(y) & ~within(y))
+        low = _where(rows, lambda y: (y <= TINY) & (kind == "log"))
+        self._edge(bad, 0.985, "x", ALARM, f"NaN or inf in {len(bad)} of {steps} steps")
+        self._edge(huge, 0.985, "^", LIGHT.muted, f"beyond ±{HUGE:.0e}")
+        self._edge(low, 0.015, "v", LIGHT.muted, "0 (below a log axis)")
 
     def _edge(self, x: np.ndarray, height: float, marker: str, colour: str, label: str) -> None:
         if not len(x):
@@ -230,10 +236,12 @@ def chosen_scale(scale: str, numbers: Sequence[Masked]) -> str:
     return "symlog" if sizes.max() > SYMLOG_FROM * np.median(sizes) else "linear"
 
 
-def linear_part(lines: Sequence[Line]) -> float:
-    """Return below which size a symmetric log axis is linear."""
+def linear_part(lines: Sequence[Line]) -> dict[str, float]:
+    """Return below which size a symmetric log axis is linear, and how much room that has, so that its labels fit."""
     sizes = np.abs(finite([line.y for line in lines]))
-    return max(float(np.median(sizes[sizes > 0])), TINY) if (sizes > 0).any() else 1.0
+    usual = max(float(np.median(sizes[sizes > 0])), TINY) if (sizes > 0).any() else 1.0
+    decades = np.log10(max(float(sizes.max(initial=usual)) / usual, 1.0))
+    return {"linthresh": usual, "linscale": max(1.0, float(decades) / 8)}
 
 
 def within(numbers: np.ndarray) -> np.ndarray:
@@ -248,6 +256,11 @@ def finite(numbers: Sequence[Masked]) -> np.ndarray:
     every: np.ndarray = np.concatenate(flat) if flat else np.zeros(0)
     found: np.ndarray = every[within(every)]
     return found
+
+
+def _where(rows: Sequence[tuple[np.ndarray, np.ndarray]], test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return the steps in which any of the lines passes a test."""
+    return np.unique(np.concatenate([x[test(y)] for x, y in rows]))
 
 
 def _lonely(drawable: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from gradviz.errors import GradvizTypeError, GradvizValueError
 from gradviz.style.colours import LIGHT
 from gradviz.views.plot.canvas import Canvas, Line, canvas, named
-from gradviz.views.plot.series import masked, nothing, parameter_lines, quantity_lines
+from gradviz.views.plot.series import masked, parameter_lines, quantity_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,54 +28,59 @@ GUIDE = 1e-3  # an update of about a thousandth is the usual rule of thumb
 
 
 def loss(run: Run, *, ax: Axes | None = None, scale: str = "auto", runs: Any = None, title: str | None = None) -> Axes:
-    """Plot the loss of every step; with ``runs`` (a list of runs, or a dict with their names), of several.
+    """Plot the loss of every step.
 
-    ``scale`` is auto, linear, log or symlog; auto takes log where a loss above 0 falls a hundredfold or more.
+    ``runs`` are others to compare with: a list, a dict with their names, or those of `gradviz.open_runs`. ``scale`` is auto, linear, log or symlog; auto takes log where a loss above 0 falls a hundredfold or more.
     A step whose loss is NaN or infinite has a cross at the upper edge.
     """
     board = canvas(ax)
-    others = _others(runs)
+    every = [run, *_others(runs, run)]
     board.label(title=title or f"Loss of {named(run.path.name)}", x="step", y="loss")
-    if not len(run) and not any(len(other) for other in others.values()):
+    if not any(len(one) for one in every):
         return board.say(NO_STEPS)
-    named_runs = {_label(run): run, **others}
-    _each_on_its_steps(board, named_runs, scale)
+    labels = told_apart([one.path.parts for one in every])
+    lines = [Line(label, masked(one.loss), one.steps) for label, one in zip(labels, every, strict=True)]
+    if isinstance(runs, Mapping):
+        lines[1:] = [replace(line, label=str(name)) for line, name in zip(lines[1:], runs, strict=True)]
+    board.lines(run.steps, lines, scale)
     return _finished(board)
 
 
-def _others(runs: Any) -> dict[str, Run]:
-    """Return the runs to compare with, by their labels."""
+def _others(runs: Any, run: Run) -> list[Run]:
+    """Return the runs to compare with."""
     if runs is None:
-        return {}
-    if isinstance(runs, Mapping):
-        return {str(label): run for label, run in runs.items()}
-    if hasattr(runs, "steps"):
-        runs = [runs]
+        return []
+    given = list(runs.values()) if isinstance(runs, Mapping) else [runs] if hasattr(runs, "steps") else runs
     try:
-        return {_label(run): run for run in runs}
+        found = [one[:] for one in given]
+        kept = found if isinstance(runs, Mapping) else [one for one in found if not _is_same(one, run)]
     except (TypeError, AttributeError):
         raise GradvizTypeError(
             f"runs={str(runs)[:80]!r} is no list of runs", hint="give runs=[run_b] or runs={'b': run_b}"
         ) from None
+    return kept
 
 
-def _label(run: Run) -> str:
-    return str(run.path)
+def _is_same(one: Run, other: Run) -> bool:
+    """Tell whether two are the same steps of the same run."""
+    return one.path == other.path and np.array_equal(one.steps, other.steps)
 
 
-def _each_on_its_steps(board: Canvas, runs: Mapping[str, Run], scale: str) -> None:
-    """Draw the losses of several runs, each where its own steps are."""
-    steps = np.unique(np.concatenate([run.steps for run in runs.values()]))
-    if len(runs) == 1:
-        (run,) = runs.values()
-        board.lines(run.steps, [Line("loss", masked(run.loss))], scale)
-        return
-    lines = []
-    for label, run in runs.items():
-        y = nothing(len(steps))
-        y[np.searchsorted(steps, run.steps)] = run.loss
-        lines.append(Line(label, y))
-    board.lines(steps, lines, scale)
+def told_apart(paths: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return as much of the ends of paths as it takes to tell them apart; equal ones are numbered.
+
+    >>> told_apart([("runs", "a"), ("runs", "b")]), told_apart([("x", "a"), ("y", "a"), ("y", "a")])
+    (['a', 'b'], ['x/a', 'y/a', 'y/a (2)'])
+    """
+    longest = max(map(len, paths))
+    length = next((n for n in range(1, longest) if len({path[-n:] for path in paths}) == len(set(paths))), longest)
+    seen: Counter[str] = Counter()
+    labels = []
+    for path in paths:
+        label = "/".join(path[-length:])
+        seen[label] += 1
+        labels.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return labels
 
 
 def parameters(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.style.colours import BRIGHT, LIGHT
-from gradviz.tracing.surfaces import Surface, surface
+from gradviz.tracing.surfaces import Surface, before_divergence, surface
 from gradviz.views.plot.canvas import Canvas, canvas, colour_map, named, within
 from gradviz.views.plot.curves import NO_STEPS
 
@@ -39,7 +39,8 @@ def path(
     ``of`` names one or two scalars or elements, ``("w", "b")`` or ``("W[0,1]", "b[0]")``. Without it a run
     of more than two numbers is seen in the plane in which its path is longest. The surface is the recorded
     graph computed again with other parameters, at the data of the last finite step: a forward pass per
-    point, 201 of them or 61 x 61 (``points`` on each axis). Hatching is where the loss is not finite.
+    point, 201 of them or 61 x 61 (``points`` on each axis). Hatching is where the loss is not finite. Of a run
+    that diverges the first steps are shown.
     """
     board = canvas(ax)
     board.label(title=title or f"The descent of {named(run.path.name)}", x="", y="")
@@ -68,16 +69,17 @@ def _broken(why: str) -> str:
 def _curve(board: Canvas, found: Surface) -> None:
     """Draw the loss over one number, and the steps on it."""
     ax, way = board.ax, found.way[:, 0]
-    heights = [found.way_loss] if found.loss is None else [found.way_loss, found.loss]
+    shown = before_divergence(found.way_loss)
+    heights = [found.way_loss[shown]] if found.loss is None else [found.way_loss[shown], found.loss]
     ax.set_ylabel("loss")
     if found.loss is not None:
-        shown = np.where(within(found.loss), found.loss, np.nan)
-        board.entries.append((ax.plot(found.axes[0], shown, color=BRIGHT["blue"], linewidth=1.8)[0], "loss"))
+        curve = np.where(within(found.loss), found.loss, np.nan)
+        board.entries.append((ax.plot(found.axes[0], curve, color=BRIGHT["blue"], linewidth=1.8)[0], "loss"))
         _shade(board, found.axes[0], ~within(found.loss))
     if _spans(np.concatenate(heights)):
         ax.set_yscale("log")
     ax.grid(True, color=LIGHT.faint, alpha=0.35, linewidth=0.6)
-    _draw_way(board, way, np.where(within(found.way_loss), found.way_loss, np.nan))
+    _draw_way(board, way, np.where(within(found.way_loss), found.way_loss, np.nan), shown)
 
 
 def _spans(numbers: np.ndarray) -> bool:
@@ -102,9 +104,11 @@ def _contours(board: Canvas, found: Surface) -> None:
     ax.set_ylabel(_axis(found.labels[1]))
     ax.set_xlim(found.axes[0][0], found.axes[0][-1])
     ax.set_ylim(found.axes[1][0], found.axes[1][-1])
+    if found.loss is not None:
+        _hatch(board, within(found.loss))
     if found.loss is not None and within(found.loss).any():
         _fill(board, found)
-    _draw_way(board, found.way[:, 0], found.way[:, 1])
+    _draw_way(board, found.way[:, 0], found.way[:, 1], before_divergence(found.way_loss))
 
 
 def _fill(board: Canvas, found: Surface) -> None:
@@ -112,8 +116,6 @@ def _fill(board: Canvas, found: Surface) -> None:
     finite = within(found.loss)
     levels, label = contour_levels(found.loss[finite])
     numbers = np.ma.array(np.clip(np.where(finite, found.loss, levels[0]), levels[0], levels[-1]), mask=~finite)
-    if not finite.all():
-        _hatch(board)
     shades = colour_map()(np.linspace(0.04, 0.92, len(levels) - 1))
     filled = board.ax.contourf(*found.axes, numbers, levels=levels, colors=shades)
     bar = board.ax.figure.colorbar(filled, ax=board.ax, pad=0.02, spacing="uniform")
@@ -145,21 +147,28 @@ def told_apart(numbers: Sequence[float]) -> list[str]:
     return texts
 
 
-def _hatch(board: Canvas) -> None:
-    """Hatch the ground, which is seen where the loss is not finite."""
+def _hatch(board: Canvas, finite: np.ndarray) -> None:
+    """Hatch the ground, which is seen where the loss is not finite, if there is such a place."""
     from matplotlib.patches import Patch, Rectangle
+
+    if finite.all():
+        return
 
     looks: dict[str, Any] = {"facecolor": "#eceff1", "edgecolor": LIGHT.faint, "hatch": "////", "linewidth": 0.0}
     board.ax.add_patch(Rectangle((0, 0), 1, 1, transform=board.ax.transAxes, zorder=0, **looks))
     board.entries.append((Patch(**looks), "NaN or inf"))
 
 
-def _draw_way(board: Canvas, x: np.ndarray, y: np.ndarray) -> None:
+def _draw_way(board: Canvas, x: np.ndarray, y: np.ndarray, shown: np.ndarray) -> None:
     """Draw the steps, with where they begin and where they end."""
     looks: dict[str, Any] = {"color": WAY, "zorder": 3, "markeredgecolor": LIGHT.ink, "markeredgewidth": 0.4}
     ax = board.ax
-    handle = ax.plot(x, y, linewidth=1.2, marker="o", markersize=3.6 if len(x) <= 200 else 2.2, **looks)[0]
+    sight = f"{seen} of {len(x)} steps" if (seen := int(shown.sum())) < len(x) else f"{len(x)} steps"
+    handle = ax.plot(x[shown], y[shown], linewidth=1.2, marker="o", markersize=3.6 if len(x) <= 200 else 2.2, **looks)[
+        0
+    ]
     ends: dict[str, Any] = {"linestyle": "none", "markersize": 9.0, "markeredgecolor": LIGHT.ink, "zorder": 4}
     first = ax.plot(x[:1], y[:1], marker="s", markerfacecolor="white", **ends)[0]
-    last = ax.plot(x[-1:], y[-1:], marker="*", markerfacecolor=BRIGHT["vermillion"], **ends | {"markersize": 13.0})[0]
-    board.entries += [(handle, f"{len(x)} steps"), (first, "first"), (last, "last")]
+    end = slice(-1, None) if shown[-1] else slice(0, 0)
+    last = ax.plot(x[end], y[end], marker="*", markerfacecolor=BRIGHT["vermillion"], **ends | {"markersize": 13.0})[0]
+    board.entries += [(handle, sight), (first, "first"), *([(last, "last")] if shown[-1] else [])]
