@@ -73,7 +73,7 @@ def trace(
     parameters with the optimizer's state every ``checkpoint`` steps; the steps between are computed again when they
     are read, and proven by the checksums. That takes the rule of the updates: optimizers of `gradviz.optim`, and
     updates written as ``w.data -= lr * w.grad``, are recognised; of others give ``optimizer``, anything whose
-    ``state_dict()`` holds ``kind``, ``options`` and ``state``. Changing inputs are recorded, by "auto" up to 1 MB a row.
+    ``state_dict()`` holds ``kind``, ``options`` and ``state``. Changing inputs are recorded (by "auto" up to 1 MB).
 
     ``budget=0.05`` lowers the level while recording takes more than 5 % of the time; an event says so.
     ``progress=True`` shows how it goes. With ``world_size`` above 1 (or ``WORLD_SIZE`` in the environment, as
