@@ -30,7 +30,8 @@ GUIDE = 1e-3  # an update of about a thousandth is the usual rule of thumb
 def loss(run: Run, *, ax: Axes | None = None, scale: str = "auto", runs: Any = None, title: str | None = None) -> Axes:
     """Plot the loss of every step.
 
-    ``runs`` are others to compare with: a list, a dict with their names, or those of `gradviz.open_runs`. ``scale`` is auto, linear, log or symlog; auto takes log where a loss above 0 falls a hundredfold or more.
+    ``runs`` are others to compare with: a list, a dict with their names, or those of `gradviz.open_runs`.
+    ``scale`` is auto, linear, log or symlog; auto takes log where a loss above 0 falls a hundredfold or more.
     A step whose loss is NaN or infinite has a cross at the upper edge.
     """
     board = canvas(ax)
