@@ -3,17 +3,26 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test bench figures clean
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
+
+.PHONY: demo test bench figures browser clean
 
 demo: $(VENV)/demo.stamp
 	$(RUN) -m gradviz demo --out out/demo
 
-test: $(VENV)/test.stamp
+test: $(VENV)/test.stamp browser
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(RUN) -m pytest -q -n auto
 	$(RUN) docs/figures.py --check
+
+# The tests of pages need a browser; where none can be installed they are skipped and say so.
+browser:
+	@for name in "$$GRADVIZ_BROWSER" $(BROWSERS); do if command -v "$$name" >/dev/null 2>&1; then exit 0; fi; done; \
+	echo "installing chromium for the tests of pages"; \
+	if [ "$$(id -u)" = 0 ]; then as=; else as="sudo -n"; fi; \
+	($$as apt-get update -qq && $$as apt-get install -y -qq chromium) >/dev/null 2>&1 || echo "no browser: those tests will be skipped"
 
 bench: $(VENV)/bench.stamp
 	$(RUN) -m benchmarks

@@ -20,7 +20,8 @@ from gradviz.views.page.thinning import chosen
 from gradviz.views.page.tracks import DIGITS, Known, weight
 
 if TYPE_CHECKING:
-    from gradviz.tracing.reading import History, Run
+    from gradviz.tracing.history import History
+    from gradviz.tracing.reading import Run
 
 __all__ = ["Story"]
 
@@ -85,7 +86,8 @@ class Story:
         curves = [self.loss, *(part for curve in self.curves for part in (curve.value, curve.grad))]
         wanted = [int(np.searchsorted(self.steps[positions], step)) for step in self._marked_steps()]
         limit = min(STEPS, self.limit or self._limit())
-        return positions[chosen(len(positions), limit, [curve[positions] for curve in curves], wanted)]
+        kept: np.ndarray = positions[chosen(len(positions), limit, [curve[positions] for curve in curves], wanted)]
+        return kept
 
     def _limit(self) -> int:
         heaviest = max((weight(graph) for graph in self.run.graphs), default=1.0)
@@ -120,7 +122,7 @@ class Story:
         return {
             "steps": self.steps[kept].tolist(),
             "total": len(self.steps),
-            "times": [round(float(time), 3) for time in np.asarray(self.run.times)[kept] - self.run.times[0]],
+            "times": [round(float(time), 3) for time in np.asarray(self.run.times)[kept] - self.run.times[:1].sum()],
             "loss": {"steps": self.steps[shown].tolist(), "values": packed_numbers(rounded(points[None], DIGITS))},
             "losses": packed_numbers(rounded(self.loss[kept][None], DIGITS)),
             "curves": [

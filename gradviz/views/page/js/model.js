@@ -12,10 +12,10 @@ class Scene {
     this.users = this.nodes.map(() => []);
     this.nodes.forEach((node, id) => node.inputs.forEach((src, arg) => this.users[src].push([id, arg])));
     this.placeOf = new Map(this.places.map((place, step) => [place, step]));
-    this.tracks = this.numbers.tracks.map(([form, shape, start, cells, rows, columns, ...members]) => {
+    this.tracks = this.numbers.tracks.map(([form, shape, start, cells, rows, columns, members]) => {
       const size = shape.reduce((all, length) => all * length, 1);
       const width = { scalar: 1, full: size }[form] || 8;
-      return { form, shape, size, start, cells, rows, columns, members: members[0], width, depth: 1 + rows * columns };
+      return { form, shape, size, start, cells, rows, columns, members, width, depth: 1 + rows * columns };
     });
     this.largestAt = new Map();
   }
