@@ -320,6 +320,23 @@ def test_inputs_too_large_to_record_are_said(tmp_path, monkeypatch):
     assert frame.value("W") is not None
 
 
+def test_another_machine_is_a_reason(tmp_path):
+    """What was recorded with another NumPy may differ in the last bit."""
+    model = Model()
+    with trace(tmp_path / "run", params=model.params) as t:
+        for _ in range(2):  # gradients add up, so that the second step is not computed again
+            loss = model.loss()
+            loss.backward()
+            t.step(loss)
+    assert "elsewhere" not in open_run(tmp_path / "run").frame(1).meta["replay"]
+    path = tmp_path / "run" / "run.json"
+    info = json.loads(path.read_text())
+    info["versions"]["numpy"] = "1.0"
+    path.write_text(json.dumps(resealed(info)))
+    reason = open_run(tmp_path / "run").frame(1).meta["replay"]
+    assert f"it was recorded elsewhere: NumPy 1.0, here {np.__version__}" in reason
+
+
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tmp_path, replays):
     truth = train(tmp_path / "run", by_hand)
     path = tmp_path / "run" / "ckpt.npy"

@@ -8,12 +8,14 @@ this way is not shown.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gradviz.errors import GradvizError, TraceError
+from gradviz.escape import clean
 from gradviz.graphs import Frame, Graph
 from gradviz.tracing.columns import leaf_columns
 from gradviz.tracing.frames import (
@@ -27,6 +29,7 @@ from gradviz.tracing.frames import (
     recorded_row,
     whole_frame,
 )
+from gradviz.tracing.information import surroundings
 from gradviz.tracing.layout import Column, Layout
 from gradviz.tracing.opening import RunFiles
 from gradviz.tracing.restoring import Checkpoints, State, Updates
@@ -35,6 +38,8 @@ from gradviz.tracing.segments import Segment
 __all__ = ["Replayer"]
 
 STATES_LIMIT = 1 << 28  # bytes of parameters and optimizer states kept, so that going back is cheap too
+ROWS_KEPT = 3
+SURROUNDINGS = ("machine", "system", "threads")  # of run.json: what may change the last bit of a number
 LEAVES_KEPT = 4  # structures whose first inputs and constants are kept
 
 Numbers = dict[str, Any]  # by name
@@ -53,11 +58,12 @@ class Replayer:
         self._failed: dict[int, ReplayError] = {}
         self._order: np.ndarray | None = None
         self._last: tuple[int, Computed] | None = None
+        self._rows: dict[tuple[int, int], Recorded] = {}
         self._leaves: dict[int, Leaves] = {}
 
     def frame(self, number: int, row: int) -> Frame:
         """Return the frame of a row of a segment; ``meta["replay"]`` is ``"exact"``, or why only a part is known."""
-        recorded = recorded_row(self._files.segments[number], row)
+        recorded = self._recorded(number, row)
         known: Numbers = {}
         try:
             known = self._known(recorded, number, row)
@@ -67,7 +73,7 @@ class Replayer:
 
     def number(self, number: int, row: int, name: str, what: str) -> Any:
         """Return the value or gradient of a parameter that was not recorded in this row; None if it is not known."""
-        recorded = recorded_row(self._files.segments[number], row)
+        recorded = self._recorded(number, row)
         try:
             known = self._known(recorded, number, row)
             if what == "value":
@@ -80,6 +86,10 @@ class Replayer:
         """Read all checkpoints and first inputs, and return what is wrong with them, in words."""
         paths = sorted(self._files.folder.glob("leaves-*.npy"))
         return [*self._checkpoints.check(), *(note for path in paths for note in _wrong_leaves(path))]
+
+    @cached_property
+    def _elsewhere(self) -> str:
+        return _elsewhere(self._files.info)
 
     # -- the parameters ------------------------------------------------------------------------
 
@@ -144,7 +154,15 @@ class Replayer:
 
     def _row(self, at: int) -> Recorded:
         number, row = self._files.order[at].tolist()
-        return recorded_row(self._files.segments[number], row)
+        return self._recorded(number, row)
+
+    def _recorded(self, number: int, row: int) -> Recorded:
+        """Read a row, unless it is one of the last that were read."""
+        if (number, row) not in self._rows:
+            self._rows[number, row] = recorded_row(self._files.segments[number], row)
+            if len(self._rows) > ROWS_KEPT:
+                del self._rows[next(iter(self._rows))]
+        return self._rows[number, row]
 
     def _computed(self, recorded: Recorded, number: int, row: int, known: Numbers) -> Computed:
         """Compute a step again, unless it was the last one that was."""
@@ -161,7 +179,8 @@ class Replayer:
         except DisprovedError as error:
             told = (event for event in self._files.event_lines.events if event.get("kind") == "inputs")
             missing = next((str(event.get("text")) for event in told if event.get("too_large")), None)
-            raise ReplayError(f"{error} ({missing})" if missing else str(error)) from error
+            reasons = list(filter(None, (missing, self._elsewhere)))
+            raise ReplayError(f"{error} ({'; '.join(reasons)})" if reasons else str(error)) from error
 
     def _first_leaves(self, recorded: Recorded) -> Leaves:
         """Return the inputs and constants of the structure's first step, by node."""
@@ -218,6 +237,18 @@ def _proved(candidates: list[State], later: Recorded, what: str, why: str) -> St
         if name in fitting[0].kept:
             chosen.kept[name] = fitting[0].kept[name]
     return chosen
+
+
+def _elsewhere(info: dict[str, Any]) -> str:
+    """Say in what the machine that recorded differs from this one, where that may change the last bit of a number."""
+    here = surroundings()
+    versions = info.get("versions")
+    pairs = [(name, info.get(name), here.get(name)) for name in SURROUNDINGS]
+    if isinstance(versions, dict):
+        pairs.append(("NumPy", versions.get("numpy"), here["versions"]["numpy"]))
+    other = [(name, was, now) for name, was, now in pairs if was is not None and was != now]
+    told = "; ".join(f"{name} {clean(str(was)[:80])}, here {now}" for name, was, now in other)
+    return f"it was recorded elsewhere: {told}" if told else ""
 
 
 def _read_leaves(files: RunFiles, base: int, graph: Graph) -> Leaves:
