@@ -391,6 +391,42 @@ def test_a_run_without_graphs_and_one_with(tmp_path):
     assert comparison.page(found)
 
 
+def test_changing_inputs_are_compared_where_both_have_recorded_them(tmp_path):
+    def run(path, seed, restart=False):
+        w = Tensor(1.0, name="w")
+        rng = np.random.default_rng(seed)
+        with gradviz.trace(path, params={"w": w}) as log:
+            for step in range(6):
+                batch = Tensor(rng.normal(size=4) if step > 2 else np.ones(4) + step, name="batch", requires_grad=False)
+                w.zero_grad()
+                loss = ((w * batch) ** 2).mean() if step != 4 or not restart else ((w * batch) ** 2).sum()
+                loss.backward()
+                log.step(loss)
+        return gradviz.open_run(path)
+
+    assert diff(run(tmp_path / "a", 0), run(tmp_path / "b", 0)).same
+    found = diff(gradviz.open_run(tmp_path / "a"), run(tmp_path / "c", 1))
+    assert (found.first.what, found.first.name, found.step) == ("input", "batch", 3)
+    restarted = diff(gradviz.open_run(tmp_path / "a"), run(tmp_path / "d", 0, restart=True))
+    assert restarted.step == 4
+    assert all(one.what != "input" for one in restarted.differences)
+
+
+def test_a_parameter_that_one_run_has_later(tmp_path):
+    def run(path, late):
+        held = {"w": Holder()}
+        with gradviz.trace(path, params=held) as log:
+            for step in range(4):
+                if step == late:
+                    held["u"] = Holder()
+                log.step(1.0)
+        return gradviz.open_run(path)
+
+    found = diff(run(tmp_path / "a", 2), run(tmp_path / "b", 3))
+    assert [(one.name, one.value and one.value.step) for one in found.parameters] == [("w", None), ("u", 2)]
+    assert "not in both" in comparison.page(found)
+
+
 # -- the page
 
 
@@ -464,7 +500,8 @@ def test_a_page_of_two_frames_and_of_nothing_that_differs(tmp_path):
     run = descent(tmp_path / "a")
     two = diff(run.frame(0), run.frame(1)).save(tmp_path / "two.html").read_text("utf-8")
     assert "A, step 0" in two
-    assert "begins here" in two
+    assert "▸ is where a difference begins" in two
+    assert '<tr class="born">' in two
     same = diff(run, run).save(tmp_path / "same.html").read_text("utf-8")
     assert "The same, bit for bit" in same
     assert "they part" not in same

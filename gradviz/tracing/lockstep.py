@@ -102,7 +102,7 @@ def first_difference(
     for start, stop, segments in _stretches(a, b, at):
         shared = _shared_form(a.forms(segments[0], name, what), b.forms(segments[1], name, what))
         if shared is None:
-            if _one_only(a.forms(segments[0], name, what), b.forms(segments[1], name, what)):
+            if what == "value" and _one_only(a, b, segments, name):
                 return start, Difference(what, name, int(a.run.steps[at[0][start]]), None, None)
             continue
         for begin, end in _blocks(start, stop, a, b, segments):
@@ -112,9 +112,10 @@ def first_difference(
     return None
 
 
-def _one_only(one: dict[str, Column], other: dict[str, Column]) -> bool:
-    """Tell whether a number was recorded in one run and not at all in the other."""
-    return bool(one) is not bool(other)
+def _one_only(a: Side, b: Side, segments: tuple[int, int], name: str) -> bool:
+    """Tell whether one run has a parameter in these segments that the other does not have among those it recorded."""
+    parts = a.parts[segments[0]], b.parts[segments[1]]
+    return all(part.names for part in parts) and (name in parts[0].names) is not (name in parts[1].names)
 
 
 def _stretches(a: Side, b: Side, at: tuple[np.ndarray, np.ndarray]) -> Iterator[tuple[int, int, tuple[int, int]]]:

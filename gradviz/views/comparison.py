@@ -194,7 +194,7 @@ def _row(one: ParameterDiff) -> Iterator[str]:
     """Yield the cells of one parameter."""
     yield th(f"‖{one.name}‖" if one.is_norm else one.name)
     for found in (one.value, one.gradient):
-        yield td("" if found is None else f"from step {found.step} on, {found.sizes or 'only in one'}", "one")
+        yield td("" if found is None else f"from step {found.step} on, {found.brief}", "one")
     for pair in (one.first, one.last):
         yield from (td(text, "number") for text in told_apart(*pair))
 
@@ -253,7 +253,9 @@ def _picture(frame: Frame, node: int | None, caption: str) -> str:
 def _nodes(what: str, nodes: Sequence[NodeDifference]) -> Iterator[str]:
     heads = ("node", "op", "A", "B", "by", "source")
     order = "computation" if what == "value" else "backpropagation"
-    caption = f"{len(nodes):,} {what}{'s' if len(nodes) > 1 else ''}, in the order of {order}"
+    caption = (
+        f"{len(nodes):,} {what}{'s' if len(nodes) > 1 else ''}, in the order of {order}; ▸ is where a difference begins"
+    )
     yield table(caption, heads, [_node(one) for one in nodes[:ROWS]], [one.born for one in nodes[:ROWS]])
     if len(nodes) > ROWS:
         yield f'<p class="note">and {len(nodes) - ROWS:,} more</p>'

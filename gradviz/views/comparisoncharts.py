@@ -79,7 +79,7 @@ def _apart(a: Run, b: Run, since: int) -> Chart | None:
     one, other = a.loss[at_a], b.loss[at_b]
     with np.errstate(all="ignore"):
         size = np.maximum(np.abs(one), np.abs(other))
-        apart = np.where(size > 0, np.abs(one / size - other / size), 0.0)
+        apart = np.where(size == 0, 0.0, np.abs(one / size - other / size))  # NaN where one of them is not finite
     some = apart[apart > 0]
     kept = apart > 0 if len(some) and some.max() > LOG_FROM * some.min() else apart >= 0  # no 0 on a log axis
     label = "How far the losses are apart: |A - B| / max(|A|, |B|)"
