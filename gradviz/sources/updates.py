@@ -14,7 +14,7 @@ from gradviz.engine.optim import SGD, STEPPED, Adam, AdamW, Optimizer, RMSprop
 from gradviz.engine.tensor import Tensor
 from gradviz.errors import GradvizValueError
 
-__all__ = ["KINDS", "STEPPED", "holding", "is_optimizer", "options_used", "state_of", "steps_made", "updated"]
+__all__ = ["KINDS", "STEPPED", "holding", "is_optimizer", "options_used", "pace", "state_of", "steps_made", "updated"]
 
 KINDS: dict[str, type[Optimizer]] = {kind.__name__: kind for kind in (SGD, RMSprop, Adam, AdamW)}
 
@@ -41,6 +41,11 @@ def options_used(optimizer: Optimizer) -> dict[str, Any] | None:
     """Return the options that an optimizer's last step used, which may have been set anew since; None before it."""
     used = optimizer._used
     return None if used is None else dict(zip(optimizer.options, used, strict=True))
+
+
+def pace(optimizer: Optimizer) -> tuple[int, Any]:
+    """Return how many steps an optimizer has made, and something that is equal while its options are."""
+    return optimizer._steps, optimizer._used
 
 
 def state_of(optimizer: Optimizer, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

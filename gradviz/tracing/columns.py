@@ -51,7 +51,10 @@ def normal(name: str, number: Any, *, norms: bool = False) -> float | np.ndarray
 
 def scalar_loss(loss: Any) -> float:
     """Return the loss as a float; an array or anything else is refused."""
-    value = np.asarray(getattr(loss, "data", loss) if not isinstance(loss, np.generic | np.ndarray) else loss)
+    value = loss if isinstance(loss, np.generic | np.ndarray) else getattr(loss, "data", loss)
+    if value.__class__ is np.ndarray and value.shape == () and value.dtype.char in "fd":
+        return value.item()  # type: ignore[no-any-return]
+    value = np.asarray(value)
     if value.dtype.kind not in "biuf":
         raise GradvizTypeError(f"the loss must be a real number, not {type(loss).__name__} of dtype {value.dtype}")
     if value.size != 1:

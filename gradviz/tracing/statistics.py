@@ -68,9 +68,10 @@ def norm(array: np.ndarray) -> float:
 def quiet_norm(array: np.ndarray) -> float:
     """Return the `norm`, within ``numpy.errstate(all="ignore")``: for many arrays one such block is enough."""
     flat = array.reshape(-1)
-    kind = flat.dtype.char
+    kind, size = flat.dtype.char, flat.size
     if kind == "f":
-        square, smallest = _square_of_float32(flat), 1e-30 * flat.size
+        square = float(np.dot(flat, flat)) if size < BLOCK else _square_of_float32(flat)
+        smallest = 1e-30 * size
     else:
         flat = flat if kind == "d" else np.abs(flat).astype(float, copy=False)
         square, smallest = float(np.dot(flat, flat)), 1e-290
@@ -89,8 +90,6 @@ def _scaled_norm(flat: np.ndarray) -> float:
 
 
 def _square_of_float32(flat: np.ndarray) -> float:
-    if flat.size < BLOCK:
-        return float(np.dot(flat, flat))
     whole = flat.size // BLOCK * BLOCK
     blocks = flat[:whole].reshape(-1, BLOCK)
     return float(np.vecdot(blocks, blocks).sum(dtype=float)) + float(np.dot(flat[whole:], flat[whole:]))

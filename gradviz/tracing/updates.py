@@ -37,6 +37,7 @@ class Updates:
         self.seen = -1  # how many steps all optimizers together had made when `follow` looked
         self._said: tuple[str | None, Any] | None = None
         self._is_told = False
+        self._pace: tuple[int, Any] = (-1, None)  # steps made and settings used when the rule was last said or the same
 
     @property
     def is_known(self) -> bool:
@@ -45,6 +46,8 @@ class Updates:
 
     def follow(self, params: Mapping[str, Any], previous: int | None) -> None:
         """See which optimizer has stepped since the row of step ``previous`` (None: there is none), and say so."""
+        if self._goes_on():
+            return
         self.seen = engine.STEPPED.count
         if self._is_told or self._foreign is not None:
             return
@@ -56,9 +59,22 @@ class Updates:
             options = engine.options_used(self._found)
             if previous is not None and options is not None:
                 self._announce(previous, type(self._found).__name__, options)
+                self._pace = engine.pace(self._found)
         elif moved and previous is not None:
             self._found = None
             self._announce(previous, None, {})
+
+    def _goes_on(self) -> bool:
+        """Tell whether nothing has happened but one more step of the same optimizer with the same settings."""
+        if self._found is None or engine.STEPPED.count != self.seen + 1:
+            return False
+        steps, settings = pace = engine.pace(self._found)
+        if steps != self._pace[0] + 1 or settings != self._pace[1]:
+            return False
+        self.seen += 1
+        self._pace = pace
+        self._made[self._found] = steps
+        return True
 
     def tell(self, kind: str, options: Mapping[str, Any], step: int | None) -> None:
         """Take note of a rule that the loop itself tells."""
