@@ -12,7 +12,7 @@ from gradviz.graphs.listing import expression_text
 from gradviz.graphs.nodes import Edge
 from gradviz.style import Options, wording
 from gradviz.views.cards import file_name
-from gradviz.views.page.stage import RoomyCards, direction_of, exit_of, scale_of, staged
+from gradviz.views.page.stage import RoomyCards, direction_of, exit_of, scale_of, shown_path, staged
 from gradviz.views.page.story import Story
 from gradviz.views.page.tracks import Plan, Recorder, tracks_of
 from gradviz.views.page.views import View, first_shown, views
@@ -68,7 +68,7 @@ class Scene:
         laid["nodes"] = [self._card(view, node, boxes[node.id], cards) for node in view.frame.graph]
         for edge in laid["edges"]:
             edge["size"] = self._size(view, *edge["ends"])
-        opened = [list(path) for path in view.opened]
+        opened = [shown_path(path) for path in view.opened]
         return laid | {"opened": opened, "folded": view.folded, "part": view.part, "places": view.places}
 
     def _card(self, view: View, node: Node, box: list[float], cards: RoomyCards) -> dict[str, Any]:
@@ -83,9 +83,13 @@ class Scene:
             "rows": cards.kinds(node),
             "track": self._track(view, node),
             "node": members[0] if len(members) == 1 else None,
-            "opens": [*node.scope, node.name] if node.op == "scope" else None,
+            "opens": shown_path(self._path(view, node)) if node.op == "scope" else None,
             "count": len(members),
         }
+
+    def _path(self, view: View, node: Node) -> tuple[str, ...]:
+        """Return which scope a closed one is; its name may have got a number to be the only one."""
+        return self.graph.nodes[view.members[node.id][0]].scope[: len(node.scope) + 1]
 
     def _track(self, view: View, node: Node) -> int | None:
         """Return whose numbers a card shows."""

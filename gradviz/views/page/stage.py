@@ -20,11 +20,8 @@ from gradviz.views.page.views import Scope, View, scope_paths
 from gradviz.views.painting import BODY, GAP, PAD, SMALL, box_of, card_width, short, text_width
 from gradviz.views.svg import render_dot
 
-__all__ = ["RoomyCards", "Stage", "direction_of", "exit_of", "scale_of", "staged"]
+__all__ = ["RoomyCards", "Stage", "direction_of", "exit_of", "scale_of", "shown_path", "staged"]
 
-WIDEST_NUMBER = "-0.0001234"  # four digits; what is longer is written with fewer
-WIDEST_ELEMENT = "-0.0123, "
-WIDEST_RANGE = "-0.01234 … -0.01234"
 KEY_WIDTH = text_width("value", SMALL) + GAP
 ROOM = (1050.0, 510.0)  # pixels a picture has on a usual screen
 NATURAL = 4 / 3  # pixels a point
@@ -110,7 +107,7 @@ class RoomyCards(CardWriter):
             key = KEY_WIDTH if card.title else 0.0
             inner = text_width(text, BODY) + key
         else:
-            inner = max([_row_width(kind, node.shape) for kind, _ in kinds], default=0.0)
+            inner = max([_row_width(kind, node.shape, self.options.precision) for kind, _ in kinds], default=0.0)
         header = card_width(card, "boxes")
         return max(header, inner + 2 * PAD)
 
@@ -123,16 +120,17 @@ def _number_rows(word: str, shape: tuple[int, ...]) -> list[tuple[str, int]]:
     return [(word, 0), (f"{word} strip", 0)] if size else [(word, 0)]
 
 
-def _row_width(kind: str, shape: tuple[int, ...]) -> float:
+def _row_width(kind: str, shape: tuple[int, ...], digits: int) -> float:
+    """Return how much room a row gets; a number that needs more is written with fewer digits."""
     size = math.prod(shape)
     if "strip" in kind:
         return 0.0
     if not shape:
-        return KEY_WIDTH + text_width(WIDEST_NUMBER, BODY)
+        return KEY_WIDTH + text_width("-0.000" + "1" * digits, BODY)
     if size > wording.FEW or not size:
-        return KEY_WIDTH + text_width(WIDEST_RANGE, BODY)
+        return KEY_WIDTH + text_width("-0.0" + "1" * digits + " … -0.0" + "1" * digits, BODY)
     across = shape[-1] if len(shape) == 2 else size
-    return KEY_WIDTH + text_width("[]" * len(shape) + WIDEST_ELEMENT * across, BODY)
+    return KEY_WIDTH + text_width("[]" * len(shape) + ("-0." + "1" * max(3, digits - 1) + ", ") * across, BODY)
 
 
 def exit_of(view: View, id: int) -> int | None:
@@ -240,7 +238,12 @@ class Reading:
     def scope(self, group: ET.Element) -> dict[str, Any]:
         """Return the box of a scope and which one it is."""
         paths: list[Scope] = scope_paths(self.graph)
-        return {"scope": list(paths[int(_title(group).removeprefix("cluster"))]), "box": self.box(group)}
+        return {"scope": shown_path(paths[int(_title(group).removeprefix("cluster"))]), "box": self.box(group)}
+
+
+def shown_path(scope: Scope) -> list[str]:
+    """Return the names of a scope and those around it, fit to be shown."""
+    return [escape.clean(part) for part in scope]
 
 
 def _title(group: ET.Element) -> str:

@@ -50,7 +50,7 @@ class Story:
     """Reads a run once; ``limit`` is how many steps are shown at most."""
 
     def __init__(self, run: Run, limit: int | None = None) -> None:
-        self.run = run
+        self.run = run[:]  # as it is now, while somebody may be writing on
         self.steps = np.asarray(run.steps)
         self.loss = np.asarray(run.loss, np.float64)
         self.limit = limit
@@ -73,10 +73,9 @@ class Story:
 
     @cached_property
     def last_of_step(self) -> np.ndarray:
-        """The positions that can be asked for by their step: of a step done twice the later."""
-        reversed_steps = self.steps[::-1]
-        _, first = np.unique(reversed_steps, return_index=True)
-        positions: np.ndarray = np.sort(len(self.steps) - 1 - first)
+        """The position of every step, in the order of the steps: of one done twice the later."""
+        _, first = np.unique(self.steps[::-1], return_index=True)
+        positions: np.ndarray = len(self.steps) - 1 - first
         return positions
 
     @cached_property
@@ -141,18 +140,15 @@ class Story:
 
     def _loss_points(self) -> tuple[np.ndarray, np.ndarray]:
         """Return positions and losses to draw: all, or of many the lowest and highest of every stretch."""
-        count = len(self.loss)
-        if count <= POINTS:
-            return np.arange(count), self.loss
-        found = set(self.kept.tolist())
-        for stretch in np.array_split(np.arange(count), POINTS // 2):
-            part = self.loss[stretch]
-            broken = np.flatnonzero(~np.isfinite(part))
-            found.update(stretch[broken[:1]].tolist())
-            if len(broken) < len(part):
-                found.update((int(stretch[np.nanargmin(_finite(part))]), int(stretch[np.nanargmax(_finite(part))])))
-        shown = np.array(sorted(found))
-        return shown, self.loss[shown]
+        positions = self.last_of_step
+        if len(positions) > POINTS:
+            stretches = np.array_split(positions, POINTS // 3)
+            found = {
+                self.steps[position]: position for part in stretches for position in _extremes(part, self.loss[part])
+            }
+            found |= {self.steps[position]: position for position in self.kept.tolist()}
+            positions = np.array([found[step] for step in sorted(found)])
+        return positions, self.loss[positions]
 
     @property
     def about(self) -> str:
@@ -204,8 +200,13 @@ class Story:
         }
 
 
-def _finite(part: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(part), part, np.nan)
+def _extremes(positions: np.ndarray, losses: np.ndarray) -> list[int]:
+    """Return where the loss is lowest, highest, and not finite for the first time."""
+    finite = np.isfinite(losses)
+    found = np.flatnonzero(~finite)[:1].tolist()
+    if finite.any():
+        found += [np.argmin(np.where(finite, losses, np.inf)), np.argmax(np.where(finite, losses, -np.inf))]
+    return [int(positions[place]) for place in found]
 
 
 def _curve(name: str, history: History, shape: tuple[int, ...] | None) -> Curve:
@@ -239,7 +240,9 @@ def _table(stats: np.ndarray) -> np.ndarray:
 
 
 def _floats(numbers: np.ndarray) -> np.ndarray:
-    return np.ma.filled(np.ma.asarray(np.ma.asarray(numbers), np.float64), np.nan)
+    """Return numbers as float64, NaN where there is none; a complex one by its size."""
+    real = np.abs(numbers) if numbers.dtype.kind == "c" else numbers
+    return np.ma.filled(np.ma.asarray(real).astype(np.float64), np.nan)
 
 
 def _number_text(value: Any) -> str:

@@ -100,7 +100,7 @@ class Report:
     @property
     def title(self) -> str:
         """The title given, or the name of the run's folder."""
-        return escape.clean(self.options.title or self.story.run.path.name or "run")
+        return escape.clean(self.options.title or self.story.run.path.resolve().name or "run")
 
     def _frames(self) -> Shown:
         """Go through the steps that are shown, once."""

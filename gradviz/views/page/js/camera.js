@@ -135,7 +135,7 @@ function startCamera() {
   stage.addEventListener("click", () => { if (!camera.dragged) change({ node: -1 }); });
   stage.addEventListener("wheel", (event) => {
     event.preventDefault();
-    const rate = event.deltaMode === 1 ? 0.05 : 0.0018;
+    const rate = event.deltaMode === 1 ? 0.05 : event.ctrlKey ? 0.01 : 0.0018; // Ctrl: two fingers on a trackpad
     camera.zoom(Math.exp(-event.deltaY * rate), placeIn(event));
   }, { passive: false });
   new ResizeObserver(resized).observe(stage);

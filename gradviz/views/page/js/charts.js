@@ -51,7 +51,8 @@ class Chart {
     this.chips.hidden = this.series.length < 2;
     if (this.chips.hidden) return;
     this.chips.append(...this.series.map((one) => {
-      const element = make("button", { type: "button", class: `chip c${one.colour}`, "aria-pressed": String(one.on) }, one.title);
+      one.number = make("span", { class: "quiet" });
+      const element = make("button", { type: "button", class: `chip c${one.colour}`, "aria-pressed": String(one.on), title: one.title }, `${shortened(one.title, 24)} `, one.number);
       element.addEventListener("click", () => {
         one.on = !one.on;
         element.setAttribute("aria-pressed", String(one.on));
@@ -151,6 +152,7 @@ class Chart {
     };
     this.lines.replaceChildren(...(state.reference >= 0 ? [line(state.reference, "reference")] : []), line(state.place, "cursor"));
     setText(this.readout, this.describe(this));
+    for (const one of this.series) if (one.number) setText(one.number, one.on ? formatNumber(one.values[state.place], 3) : "");
   }
 }
 

@@ -28,5 +28,4 @@ function setClass(element, name) {
   if (element.getAttribute("class") !== name) element.setAttribute("class", name);
 }
 
-const isPhone = () => matchMedia("(max-width: 760px)").matches;
-const isCalm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+const shortened = (text, most = 40) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);

@@ -60,7 +60,7 @@ function aboutPanel() {
   const rows = [["steps", `${formatCount(data.total)}${data.steps.length < data.total ? `, ${formatCount(data.steps.length)} of them shown, those where most changes` : ""}`],
     ["seconds", formatNumber(data.times[data.times.length - 1] || 0)],
     ["structures", data.structures > 1 ? formatCount(data.structures) : ""],
-    ["parameters", formatCount(data.curves.length + data.left_out)],
+    ["parameters", `${formatCount(data.curves.length + data.left_out)}${data.left_out ? `, the first ${data.curves.length} of them have curves` : ""}`],
     ...data.meta];
   const list = make("dl", {}, ...rows.filter(([, text]) => text).flatMap(([key, text]) => [make("dt", {}, key), make("dd", {}, text)]));
   const damage = data.damage.length ? [make("p", { class: "bad" }, "Damaged:"), make("ul", {}, ...data.damage.map((note) => make("li", {}, note)))] : [];
@@ -87,7 +87,7 @@ function crumbs(path) {
   const names = ["graph", ...path];
   return names.map((name, depth) => {
     const isLast = depth === names.length - 1;
-    return button(depth ? `› ${name}` : name, isLast ? `Open: ${name}` : `Back to ${name}`, () => openScope(path.slice(0, depth)), { class: "crumb", "aria-current": isLast ? "true" : null });
+    return button(depth ? `› ${shortened(name)}` : name, isLast ? `Open: ${name}` : `Back to ${name}`, () => openScope(path.slice(0, depth)), { class: "crumb", "aria-current": isLast ? "true" : null });
   });
 }
 

@@ -28,7 +28,7 @@ class Picture {
 
   scope({ scope: path, box: [x, y, width, height] }) {
     const close = () => openScope(path.slice(0, -1));
-    const name = path[path.length - 1];
+    const name = shortened(path[path.length - 1], 60);
     const label = draw("g", { class: "scope-label", role: "button", tabindex: -1, "aria-label": `Close ${name}` },
       draw("rect", { x: x + 5, y: y + 4, width: 22 + name.length * 6, height: 16, rx: 3 }),
       draw("text", { x: x + 10, y: y + 16 }, `▾ ${name}`));

@@ -100,10 +100,7 @@ function parameterChart(title, kind) {
     steps: data.steps,
     series,
     log: kind === "grad" && spreads(allValues, 50),
-    describe: (chart) => {
-      const on = chart.series.filter((one) => one.on);
-      return on.length === 1 ? readout(on[0].values) : "";
-    },
+    describe: (chart) => (chart.series.length === 1 ? readout(chart.series[0].values) : ""),
   });
 }
 
