@@ -336,6 +336,54 @@ def test_what_was_summed_up_is_shown(tmp_path, level):
     assert bool(data["scenes"][0]["numbers"]["exponents"]) == (level == "stats")
 
 
+def test_steps_out_of_order_come_in_order_and_the_later_counts(tmp_path):
+    w = Tensor(1.0, name="w")
+    with gradviz.trace(tmp_path / "run", params={"w": w}) as log:
+        for number in (5, 6, 2, 3, 6):
+            loss = w * w
+            loss.backward()
+            log.step(loss, step=number)
+            w.data = w.data + 1.0
+            w.zero_grad()
+    data = Reader(page_of(gradviz.open_run(tmp_path / "run"))).data
+    assert data["steps"] == data["loss"]["steps"] == [2, 3, 5, 6]
+    assert unpacked(data["losses"], 4)[0].tolist() == [9.0, 16.0, 1.0, 25.0]
+
+
+def test_the_loss_of_a_long_run_is_drawn_by_its_extremes(tmp_path):
+    w = Tensor(1.0, name="w")
+    losses = np.sin(np.arange(9000))
+    losses[4321], losses[7000] = 50.0, np.nan
+    with gradviz.trace(tmp_path / "run", params={"w": w}) as log:
+        for loss in losses.tolist():
+            log.step(loss)
+    data = Reader(page_of(gradviz.open_run(tmp_path / "run"), steps=50)).data
+    shown = data["loss"]["steps"]
+    assert 2000 < len(shown) < 5000
+    assert shown == sorted(shown)
+    assert {4321, 7000} <= set(shown)
+    assert {0, 8999, 7000} <= set(data["steps"])
+
+
+def test_a_run_that_is_being_written_is_shown_as_it_is(tmp_path):
+    w = Tensor(1.0, name="w")
+    with gradviz.trace(tmp_path / "run", params={"w": w}) as log:
+        for loss in (3.0, 2.0):
+            log.step(loss)
+        found = page_of(gradviz.open_run(tmp_path / "run", follow=True))
+        assert "2 steps, loss 3 → 2" in found
+        assert "still being written" in found
+    assert "still being written" not in page_of(gradviz.open_run(tmp_path / "run"))
+
+
+def test_more_digits_get_more_room(run):
+    widths = []
+    for digits in (3, 9):
+        scene = Reader(page_of(run, precision=digits, steps=2)).data["scenes"][0]
+        widths.append(next(card["box"][2] for card in scene["views"][0]["nodes"] if card["title"] == "b"))
+    assert widths[1] > widths[0] + 20
+
+
 # -- options and the command line
 
 

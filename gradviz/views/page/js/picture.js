@@ -7,6 +7,7 @@ const BASELINE = 0.36;
 const STRIP_CELLS = 16;
 const FAR = 0.42; // smaller than this nobody reads a number
 const VERY_FAR = 0.16; // and no name
+const READABLE = 0.85; // for what one has been sent to
 const PRINTED = { "*": "×", "-": "−", "/": "÷" };
 const WIDE = 0.57; // of a character, in parts of the text size
 
@@ -319,7 +320,7 @@ function reveal(node) {
   }
   change({ node });
   const place = viewShown().places[node];
-  if (place !== null) camera.show(viewShown().nodes[place].box);
+  if (place !== null) camera.show(viewShown().nodes[place].box, READABLE);
 }
 
 // -- keeping the picture as the state is
