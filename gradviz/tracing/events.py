@@ -27,11 +27,18 @@ class Events:
 
     def __init__(self, directory: RunDirectory) -> None:
         self._directory = directory
+        self.waiting: list[dict[str, Any]] = []  # those that follow the row that is being written
 
-    def write(self, step: int | None, kind: str, text: str, data: Mapping[str, Any]) -> None:
-        """Append one event, or nothing."""
+    def say(self, step: int | None, kind: str, text: str, data: Mapping[str, Any]) -> None:
+        """Take note of an event that is to be written after the row."""
         head = {"step": step, "time": time.time(), "kind": kind, "text": text}
-        self._directory.append_line(EVENTS, {**head, **plain_event(data)})
+        self.waiting.append({**head, **plain_event(data)})
+
+    def write(self) -> None:
+        """Write the events that wait, one after the other, each wholly or not at all."""
+        while self.waiting:
+            self._directory.append_line(EVENTS, self.waiting[0])
+            del self.waiting[0]
 
 
 def plain_event(data: Mapping[str, Any]) -> dict[str, Any]:

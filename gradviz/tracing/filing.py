@@ -12,7 +12,7 @@ from gradviz.graphs import Frame
 from gradviz.tracing.columns import leaf_columns
 from gradviz.tracing.layout import INDEX_DESCR, INDEX_DTYPE, Column, Layout, npy_header
 from gradviz.tracing.rows import IndexRows, Rows, rows_for
-from gradviz.tracing.store import FilePool, RowFile, RunDirectory
+from gradviz.tracing.store import FilePool, RowFile, RunDirectory, SingleRow
 
 __all__ = ["Filing"]
 
@@ -29,7 +29,8 @@ class Filing:
         self._segments: list[Rows] = []
         self._checkpoints: dict[tuple[Column, ...], Rows] = {}
         self._index: IndexRows | None = None
-        self._numbers = 0
+        self._is_owing = False  # between the writing of a row and its entry in the index
+        self._numbers = self._layouts = 0  # segments begun, and layouts of checkpoints
 
     def segment(self, names: tuple[str, ...], columns: tuple[Column, ...], form: str, frame: Frame | None) -> Rows:
         """Begin the segment of a structure, with its graph and the leaves of its first step."""
@@ -59,7 +60,7 @@ class Filing:
         self._directory.append_line(GRAPHS, record)
         if self._segments and self._index is None:
             self._index = self._new_index()  # complete before it is needed: a kill between the two leaves one segment
-            self.has_index = True
+            self.has_index = self._is_owing = True
         rows = rows_for(number, names, columns, self._file(f"seg-{number:04d}.npy", Layout(columns)), form)
         self._segments.append(rows)
         return rows
@@ -68,7 +69,8 @@ class Filing:
         """Return the file of checkpoints with these columns."""
         rows = self._checkpoints.get(columns)
         if rows is None:
-            number = len(self._checkpoints)
+            number = self._layouts
+            self._layouts += 1  # also if what follows fails: no number is given twice
             name = f"ckpt-{number:04d}.npy" if number else "ckpt.npy"
             self._directory.append_line(GRAPHS, {"checkpoints": number, "columns": _listed(columns)})
             rows = Rows(number, (), columns, self._file(name, Layout(columns)))
@@ -78,22 +80,34 @@ class Filing:
     def reserve(self) -> None:
         """Claim the room for one more entry of the index, so that a row that is written can be entered."""
         if self._index is not None:
+            if self._is_owing:  # the last step was interrupted
+                self._enter_missing(self._index)
             self._index.file.reserve()
+            self._is_owing = True
 
     def enter(self, step: int, rows: Rows) -> None:
         """Enter the last row of a segment into the index."""
         if self._index is not None:
             self._index.write(step, rows.number, rows.file.count - 1)
+            self._is_owing = False
+
+    def _enter_missing(self, index: IndexRows) -> None:
+        """Enter the rows that were written and not entered."""
+        entered = np.load(index.file.path, mmap_mode="r")[: index.file.count]["segment"]
+        for rows in self._segments:
+            known = int((entered == rows.number).sum())
+            written = np.load(rows.file.path, mmap_mode="r")["step"] if rows.file.count > known else ()
+            for row in range(known, rows.file.count):
+                index.write(int(written[row]), rows.number, row)
+        self._is_owing = False
 
     def _write_leaves(self, number: int, frame: Frame, columns: tuple[Column, ...]) -> None:
         """Keep the inputs and constants of a structure's first step, so that it can be computed again."""
         leaves = leaf_columns(frame.graph, columns)
         values = [frame.values[node] for node in leaves]
         layout = Layout(leaves.values())
-        file = self._file(f"leaves-{number:04d}.npy", layout)
-        with file.or_nothing():
-            Rows(number, (), tuple(leaves.values()), file).write(0, 0.0, values)
-        file.close()
+        file = SingleRow(self._directory.path / f"leaves-{number:04d}.npy", layout.header)
+        Rows(number, (), tuple(leaves.values()), file).write(0, 0.0, values)
 
     def _new_index(self) -> IndexRows:
         """Begin ``index.npy`` with the rows of the one segment there was."""
@@ -116,6 +130,8 @@ class Filing:
 
     def close(self) -> None:
         """Give back the room not used."""
+        if self._is_owing and self._index is not None:
+            self._enter_missing(self._index)
         for file in self._files():
             file.close()
 

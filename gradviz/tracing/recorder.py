@@ -18,7 +18,7 @@ from gradviz.sources.updates import STEPPED
 from gradviz.tracing.budget import Budget, checked_budget
 from gradviz.tracing.checkpoints import Checkpoints
 from gradviz.tracing.columns import scalar_loss
-from gradviz.tracing.events import Events, checked_kind, plain_event
+from gradviz.tracing.events import Events, checked_kind
 from gradviz.tracing.filing import Filing
 from gradviz.tracing.information import plain_meta, surroundings
 from gradviz.tracing.levels import LEVELS
@@ -137,12 +137,11 @@ class Trace:
         self._state = "open"
         self._next_step = 0
         self._last_step: int | None = None
-        self._waiting: list[tuple[int | None, str, str, Mapping[str, Any]]] = []  # events to follow the row
         self._events = Events(self._directory)
         self._filing = Filing(self._directory)
-        self._streams = Streams(self._filing, given, level, self._later)
-        self._updates = Updates(self._later, optimizer)
-        self._checkpoints = Checkpoints(self._filing, self._updates, self._later, checkpoint)
+        self._streams = Streams(self._filing, given, level, self._events.say)
+        self._updates = Updates(self._events.say, optimizer)
+        self._checkpoints = Checkpoints(self._filing, self._updates, self._events.say, checkpoint)
         self._progress: Progress | None = None
         if budget is not None:
             self.step = self._measured(self.step, Budget(budget))  # type: ignore[method-assign]
@@ -163,7 +162,7 @@ class Trace:
             rows, value, params = self._streams.write(number, loss)
             previous, self._last_step = self._last_step, number
             self._next_step = number + 1
-            if STEPPED.count != self._updates.seen or rows.is_checkpointed or self._waiting:
+            if STEPPED.count != self._updates.seen or rows.is_checkpointed or self._events.waiting:
                 self._after(rows, value, params, previous)
 
     def _after(self, rows: Rows, loss: float, params: Mapping[str, Any], previous: int | None) -> None:
@@ -172,7 +171,7 @@ class Trace:
             self._updates.follow(params, previous)
         if rows.is_checkpointed:
             self._checkpoints.after(self._next_step - 1, loss, params, self._streams.look)
-        self._write_events()
+        self._events.write()
 
     def note(self, text: str, **data: Any) -> None:
         """Write a remark of yours into ``events.jsonl``, with numbers and texts that belong to it.
@@ -187,18 +186,16 @@ class Trace:
         Raises GradvizValueError for one of the kinds that the trace itself writes: ``structure``, ``level``,
         ``optimizer``, ``update``, ``inputs``, ``end``.
         """
-        checked_kind(kind, text)
         self._write_event(kind, text, step, data)
 
     def _write_event(self, kind: str, text: str, step: int | None, data: Mapping[str, Any]) -> None:
         checked_kind(kind, text)
-        plain = plain_event(data)
         with self._mutex:
             if self._state == "closed":
                 raise TraceError("the trace is closed", hint="write events inside the with block", where=str(self.path))
             if self._state == "open":
-                self._later(self._last_step if step is None else index(step), kind, text, plain)
-                self._write_events()
+                self._events.say(self._last_step if step is None else index(step), kind, text, data)
+                self._events.write()
 
     def updates_by(self, kind: str, options: Mapping[str, Any]) -> None:
         """Tell by which rule the parameters change after the last step, as `descend` does.
@@ -208,16 +205,7 @@ class Trace:
         with self._mutex:
             if self._state == "open":
                 self._updates.tell(kind, options, self._last_step)
-                self._write_events()
-
-    def _later(self, step: int | None, kind: str, text: str, data: Mapping[str, Any]) -> None:
-        """Take note of an event that is to be written after the row."""
-        self._waiting.append((step, kind, text, data))
-
-    def _write_events(self) -> None:
-        while self._waiting:
-            self._events.write(*self._waiting[0])
-            del self._waiting[0]
+                self._events.write()
 
     # -- what `budget`, `on_error` and `progress` put around a step ------------------------------
 
@@ -243,8 +231,8 @@ class Trace:
                     f" {WORDS[change[1]]} from here on"
                 )
                 data = {"from": change[0], "to": change[1], "reason": "budget", "cost": budget.cost}
-                self._later(self._last_step, "level", text, data | {"budget": budget.limit})
-                self._write_events()
+                self._events.say(self._last_step, "level", text, data | {"budget": budget.limit})
+                self._events.write()
 
     def _forgiven(self, inner: Callable[..., None]) -> Callable[..., None]:
         """Return a step that warns where a row cannot be written, and then writes nothing more."""
@@ -304,8 +292,8 @@ class Trace:
             self._updates.follow(self._streams.params, self._last_step)
         how = "closed" if error is None else f"ended by {error.__name__}"
         data = {"steps": len(self), "error": None if error is None else error.__name__}
-        self._later(self._last_step, "end", f"{how} after {len(self)} steps", data)
-        self._write_events()
+        self._events.say(self._last_step, "end", f"{how} after {len(self)} steps", data)
+        self._events.write()
 
     def _let_go(self) -> None:
         """Close everything, whatever of it still can be closed."""

@@ -7,19 +7,21 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 from zlib import adler32
 
 import numpy as np
 
 from gradviz.tracing.columns import Numbers
-from gradviz.tracing.layout import COUNT_AT, COUNT_END, INDEX, Column, Layout, digest
+from gradviz.tracing.layout import COUNT_AT, COUNT_END, FLOAT, INDEX, Column, Layout, digest
 from gradviz.tracing.levels import measures
-from gradviz.tracing.store import RowFile
+from gradviz.tracing.store import RowFile, SingleRow
 
 __all__ = ["IndexRows", "Look", "Rows", "rows_for"]
 
 FLOATS = frozenset((float, np.float64))
+PACKED_CODES = {FLOAT: "d", np.dtype("u4").str: "I"}
 KEPT = frozenset(("value", "grad", "input", "state"))  # parts that are the number itself
 
 Look = Callable[[Any], tuple[Any, Any]]  # value and gradient of one parameter
@@ -30,10 +32,12 @@ class Rows:
 
     is_checkpointed = False  # whether checkpoints are needed to compute the rest
 
-    def __init__(self, number: int, names: tuple[str, ...], columns: Sequence[Column], file: RowFile) -> None:
+    def __init__(
+        self, number: int, names: tuple[str, ...], columns: Sequence[Column], file: RowFile | SingleRow
+    ) -> None:
         self.number = number
         self.names = names
-        self.file = file
+        self.file: Any = file
         self.layout = Layout(columns)
         self._inputs = sum(column.part == "input" for column in columns)
         position = {column: i for i, column in enumerate(columns)}
@@ -110,7 +114,7 @@ class ScalarRows(Rows):
 
     def __init__(self, number: int, names: tuple[str, ...], columns: Sequence[Column], file: RowFile) -> None:
         super().__init__(number, names, columns, file)
-        self.store = self._fast_store()
+        self.store = _packed_store(self.layout, file)
 
     def write_from(
         self, step: int, loss: float, params: Mapping[str, Any], look: Look, inputs: Sequence[Any] = ()
@@ -131,36 +135,6 @@ class ScalarRows(Rows):
         self.store(step, (loss, *numbers))
         return True
 
-    def _fast_store(self) -> Callable[[int, Sequence[float]], None]:
-        """Return ``store`` with everything that never changes looked up once, and ``append`` written out."""
-        seed, file, now = self.layout.seed, self.file, time.time
-        row_format = struct.Struct(f"{self.layout.head.format} {len(self.layout.padding)}x")
-        pack, size, begin = row_format.pack, row_format.size, file.start
-        every = (1 << len(self.layout.flag_bit)) - 1
-        flags = [every >> shift & 0xFFFFFFFF for shift in self._shifts]
-        pack_checksum, checksum_at = struct.Struct("=I").pack_into, self.layout.checksum_at
-        counted, last_digit = slice(COUNT_AT, COUNT_END), COUNT_END - 1
-
-        def store(step: int, numbers: Sequence[float]) -> None:
-            row = pack(step, now(), *flags, 0, *numbers)
-            rows = file.count
-            start = begin + rows * size
-            end = start + size
-            if end > file.room:
-                file.grow(end)
-            memory: Any = file.store
-            memory[start:end] = row
-            pack_checksum(memory, start + checksum_at, adler32(row, seed))
-            rows += 1
-            digit = rows % 10
-            if digit:
-                memory[last_digit] = 48 + digit
-            else:
-                memory[counted] = b"%16d" % rows
-            file.count = rows
-
-        return store
-
 
 class MeasuredRows(Rows):
     """Writes scalars as they are, and of every array what is measured of it."""
@@ -172,6 +146,9 @@ class MeasuredRows(Rows):
         self.is_checkpointed = form == "checkpoint"
         self._measure, self._results = measures(form)
         self._is_measured = _grouped([column.part in KEPT for column in columns], self._results)
+        self._store_packed = _packed_store(self.layout, file) if _is_packable(self.layout) else None
+        self._in_order = itemgetter(*map(columns.index, self.layout.columns), 0)  # the 0 makes a tuple of one, too
+        self._kinds = tuple(float if column.is_scalar else int for column in (*self.layout.columns, columns[0]))
 
     def write(self, step: int, loss: float, numbers: Numbers, inputs: Sequence[Any] = ()) -> bool:
         """Write one row; False, and nothing is written, if the numbers do not fit the layout."""
@@ -189,7 +166,13 @@ class MeasuredRows(Rows):
                     measured += measure(number)
                 else:
                     return False
-        return self._write(step, loss, [*measured, *inputs])
+        measured += inputs
+        if self._store_packed is not None:
+            cells = self._in_order(measured)
+            if tuple(map(type, cells)) == self._kinds:
+                self._store_packed(step, (loss, *cells[:-1]))
+                return True
+        return self._write(step, loss, [_as_array(number) for number in measured])
 
 
 class IndexRows:
@@ -213,6 +196,45 @@ def rows_for(number: int, names: tuple[str, ...], columns: Sequence[Column], fil
     return kind(number, names, columns, file)
 
 
+def _is_packable(layout: Layout) -> bool:
+    """Tell whether rows hold nothing but floats and digests."""
+    return not layout.is_large and all(column.shape == () and column.dtype in PACKED_CODES for column in layout.columns)
+
+
+def _packed_store(layout: Layout, file: RowFile) -> Callable[[int, Sequence[float]], None]:
+    """Return a function that stores a row of numbers that are all there, in the order of the layout.
+
+    Everything that never changes is looked up once, and `RowFile.append` is written out.
+    """
+    codes = "".join(PACKED_CODES[column.dtype] for column in layout.arrays)
+    row_format = struct.Struct(f"{layout.head.format} {codes} {len(layout.padding)}x")
+    pack, size, begin, seed, now = row_format.pack, row_format.size, file.start, layout.seed, time.time
+    every = (1 << len(layout.flag_bit)) - 1
+    flags = [every >> shift & 0xFFFFFFFF for shift in range(0, 32 * layout.flag_words, 32)]
+    pack_checksum, checksum_at = struct.Struct("=I").pack_into, layout.checksum_at
+    counted, last_digit = slice(COUNT_AT, COUNT_END), COUNT_END - 1
+
+    def store(step: int, numbers: Sequence[float]) -> None:
+        row = pack(step, now(), *flags, 0, *numbers)
+        rows = file.count
+        start = begin + rows * size
+        end = start + size
+        if end > file.room:
+            file.grow(end)
+        memory: Any = file.store
+        memory[start:end] = row
+        pack_checksum(memory, start + checksum_at, adler32(row, seed))
+        rows += 1
+        digit = rows % 10
+        if digit:
+            memory[last_digit] = 48 + digit
+        else:
+            memory[counted] = b"%16d" % rows
+        file.count = rows
+
+    return store
+
+
 def _grouped(is_kept: Sequence[bool], results: int) -> list[bool]:
     """Return of every number whether it is measured, from what is said of its columns.
 
@@ -225,6 +247,11 @@ def _grouped(is_kept: Sequence[bool], results: int) -> list[bool]:
         found.append(not is_kept[at])
         at += 1 if is_kept[at] else results
     return found
+
+
+def _as_array(number: Any) -> Any:
+    """Return a digest as it is stored among arrays."""
+    return np.array(number, np.uint32) if number.__class__ is int else number
 
 
 def _missing(dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:

@@ -33,7 +33,6 @@ import re
 import stat
 import sys
 import time
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO
 from itertools import count
@@ -43,13 +42,14 @@ from typing import Any
 from gradviz.errors import GradvizValueError, TraceBusyError, TraceError
 from gradviz.files import write_atomically
 from gradviz.tracing.layout import COUNT_AT, COUNT_END
+from gradviz.tracing.seals import sealed, unsealed
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
-__all__ = ["EXIST", "FilePool", "RowFile", "RunDirectory", "sealed", "trouble", "unsealed"]
+__all__ = ["EXIST", "FilePool", "RowFile", "RunDirectory", "SingleRow", "sealed", "trouble", "unsealed"]
 
 FORMAT = "gradviz-trace"
 VERSION = 1
@@ -104,7 +104,7 @@ class RowFile:
         self.store: mmap.mmap | None = None
         self.room = 0
         with trouble(f"cannot create {path.name}", path), _all_or_nothing(path):
-            self._file = _new_file(path, header)
+            self._file = _new_file(path, [header])
             try:
                 self._open_map()
             except BaseException:
@@ -192,6 +192,25 @@ class RowFile:
         self._file.close()
 
 
+class SingleRow:
+    """A ``.npy`` file of one row, which is whole from its first moment on."""
+
+    def __init__(self, path: Path, header: bytes) -> None:
+        self.path = path
+        self.count = 0
+        self._header = header[:COUNT_AT] + b"%16d" % 1 + header[COUNT_END:]
+
+    def append(self, row: bytes) -> None:
+        """Write the row."""
+        self.append_parts([row])
+
+    def append_parts(self, parts: Sequence[Any]) -> None:
+        """Write the row, given as C-contiguous buffers."""
+        with trouble(f"cannot write {self.path.name}", self.path), _all_or_nothing(self.path):
+            _new_file(self.path, [self._header, *parts]).close()
+        self.count = 1
+
+
 class RunDirectory:
     """A run directory that this process, and no other, writes to."""
 
@@ -237,29 +256,6 @@ def trouble(what: str, path: Path, hint: str = "") -> Iterator[None]:
         raised = TraceError(f"{what}: {reason}", hint=hint, where=str(path))
         raised.errno = error.errno
         raise raised from error
-
-
-def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record with a checksum of itself.
-
-    >>> sealed({"w": 1.5})
-    {'w': 1.5, 'checksum': 1364720939}
-    """
-    return {**record, "checksum": _json_checksum(record)}
-
-
-def unsealed(text: str) -> dict[str, Any] | None:
-    """Return the record that `sealed` made, or None if it was damaged."""
-    try:
-        record = json.loads(text)
-        checksum = record.pop("checksum")
-        return record if checksum == _json_checksum(record) else None
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return None
-
-
-def _json_checksum(record: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(record, sort_keys=True, separators=(",", ":")).encode())
 
 
 def _claimed(path: Path, exist: str) -> FileIO:
@@ -333,11 +329,11 @@ def _opened(path: Path, flags: int) -> FileIO:
     return FileIO(os.open(path, flags | SAFELY, 0o666), "r+")
 
 
-def _new_file(path: Path, content: bytes) -> FileIO:
+def _new_file(path: Path, content: Sequence[Any]) -> FileIO:
     """Create a file that has this content from its first moment on: a killed process leaves all of it or none."""
     draft = path.with_name(f".{path.name}")
     with _all_or_nothing(draft), _opened(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
-        _write_all(file.fileno(), [content], 0)
+        _write_all(file.fileno(), content, 0)
     draft.rename(path)
     return _opened(path, os.O_RDWR)
 
