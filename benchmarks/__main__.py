@@ -8,20 +8,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks import arrays, memory, report, scalar, traced
+from benchmarks import arrays, memory, readback, report, scalar, traced
 from benchmarks.contestants import CONTESTANTS, Contestant, installed, versions
 from benchmarks.harness import Effort, Row, Workload, measure
 from benchmarks.memory import Footprint
+from benchmarks.readback import Kill, Look
 from benchmarks.traced import Overhead
 from gradviz.files import write_atomically
 
+
+class Logs(NamedTuple):
+    """What was measured of traces and other logs."""
+
+    overheads: Sequence[Overhead]
+    looks: Sequence[Look]
+    kills: Sequence[Kill]
+
+
 QUICK = Effort(rounds=1, block=0.002, patience=0.5)
 MEMORY = "memory"
-TRACE = "trace"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,15 +44,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     effort = QUICK if options.quick else Effort(rounds=options.rounds)
     rows = list(race(selected(options.only), contestants, effort, progress))
     prints = memory.footprints(contestants) if fnmatch(MEMORY, options.only) else []
-    traces = traced.overheads(contestants, effort) if fnmatch(TRACE, options.only) else []
+    logs = Logs(
+        list(traced.overheads(contestants, effort, options.only)),
+        readback.looks(contestants, effort, options.only),
+        readback.kills(contestants, effort, options.only),
+    )
 
     names = [kind.name for kind in CONTESTANTS if not options.against or kind.name in options.against]
-    tables = list(tabulated(rows, names, prints, traces))
+    tables = list(tabulated(rows, names, prints, logs))
     show(tables)
     if options.write:
         write_atomically(options.write, report.markdown(tables, versions(contestants)))
     if options.json:
-        write_atomically(options.json, measured(rows, prints, traces))
+        write_atomically(options.json, measured(rows, prints, logs))
     return int(any(outcome.status.startswith("wrong") for row in rows for outcome in row.outcomes.values()))
 
 
@@ -85,7 +99,7 @@ def race(
 
 
 def tabulated(
-    rows: Sequence[Row], names: Sequence[str], prints: Sequence[Footprint], traces: Sequence[Overhead]
+    rows: Sequence[Row], names: Sequence[str], prints: Sequence[Footprint], logs: Logs
 ) -> Iterator[report.Table]:
     """Yield a table for everything that was measured."""
     if rows:
@@ -96,14 +110,19 @@ def tabulated(
         yield report.growth(rows)
     if prints:
         yield report.footprint_table(prints)
-    if traces:
-        yield report.overhead_table(traces)
+    if logs.overheads:
+        yield report.overhead_table(logs.overheads)
+    if logs.looks:
+        yield report.reading_table(logs.looks)
+    if logs.kills:
+        yield report.kill_table(logs.kills)
 
 
-def measured(rows: Sequence[Row], prints: Sequence[Footprint], traces: Sequence[Overhead]) -> str:
+def measured(rows: Sequence[Row], prints: Sequence[Footprint], logs: Logs) -> str:
     """Return all figures as JSON."""
     speed = [outcome for row in rows for outcome in report.outcomes(row)]
-    found = {"speed": speed, "memory": [asdict(p) for p in prints], "trace": [asdict(t) for t in traces]}
+    found = {"speed": speed, "memory": [asdict(p) for p in prints]}
+    found |= {name: [asdict(one) for one in table] for name, table in logs._asdict().items()}
     return json.dumps(found, indent=1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import arrays, contestants, harness, memory, report, scalar
+from benchmarks import arrays, contestants, harness, memory, readback, report, scalar, sinks, traced
 from benchmarks.__main__ import main
 from benchmarks.harness import Effort, Outcome, Workload
 
@@ -121,3 +122,68 @@ def test_a_graph_takes_memory_and_the_table_says_how_much() -> None:
     found = [memory.footprint("gradviz", kind) for kind in memory.KINDS]
     assert all(one.recorded > 0 for one in found)
     assert report.footprint_table(found).rows[0][0] == "gradviz"
+
+
+OURS = contestants.Gradviz()
+SINKS = sorted({*sinks.LINE_SINKS, *sinks.NETWORK_SINKS} - {sinks.Hdf5, sinks.Hdf5Arrays}, key=lambda sink: sink.name)
+
+
+@pytest.mark.parametrize("sink", SINKS, ids=lambda sink: sink.name)
+def test_every_log_takes_every_training_it_is_measured_with(sink: Any, tmp_path: Path) -> None:
+    for kind in (traced.LineFit, traced.Network):
+        if sink in kind.sinks:
+            folder = tmp_path / kind.__name__
+            readback.write(kind, OURS, sink, folder, 3)
+            if sink in readback.LEFT:
+                assert readback.LEFT[sink](folder) == 3
+
+
+def test_hdf5_takes_them_where_it_is_installed(tmp_path: Path) -> None:
+    if not sinks.Hdf5.is_installed():  # it comes with the extra for benchmarks
+        return
+    h5py = importlib.import_module("h5py")
+    readback.write(traced.LineFit, OURS, sinks.Hdf5, tmp_path / "line", sinks.FLUSH + 1)
+    assert readback.rows_of_hdf5(tmp_path / "line") == sinks.FLUSH
+    readback.write(traced.Network, OURS, sinks.Hdf5Arrays, tmp_path / "network", 2)
+    with h5py.File(tmp_path / "network/log.h5") as file:
+        assert file["W1/grad"].shape == (2, 784, 256)
+
+
+def test_the_trainings_learn() -> None:
+    for kind in traced.TRAININGS:
+        losses: list[float] = []
+        kind(OURS).run(range(12), lambda step, loss, losses=losses: losses.append(loss.item()))
+        assert losses[-1] < losses[0]
+
+
+def test_overheads_compare_with_untraced_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Absent(sinks.Untraced):
+        name, package = "absent", "no_such_package"
+
+    monkeypatch.setattr(traced.LineFit, "sinks", (sinks.Everything, sinks.Untraced, Absent))
+    found = list(traced.overheads([OURS], ONCE, "trace line*"))
+    assert [(one.sink, one.status, len(one.plain), len(one.logged)) for one in found] == [
+        ("gradviz, full", "ok", 1, 1),
+        ("untraced, once more", "ok", 1, 1),
+        ("absent", "not installed", 0, 0),
+    ]
+    assert found[0].speed > 0.0
+    table = report.overhead_table(found)
+    assert [row[1:3] for row in table.rows][2] == ["absent", ""]
+    assert list(traced.overheads([], ONCE)) == []
+    assert list(traced.overheads([OURS], ONCE, "chain*")) == []
+
+
+def test_logs_are_asked_and_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sinks.TensorBoard, "is_installed", classmethod(lambda cls: False))
+    looks = readback.looks([OURS], ONCE)
+    assert [look.question for look in looks] == ["one value over 500 steps", "one step of 40 B", "one step of 1.6 MB"]
+    assert all(look.took("gradviz") for look in looks)
+    assert len(report.reading_table(looks).rows) == 3
+    monkeypatch.setattr(readback, "LEFT", {sinks.Everything: readback.rows_of_trace})
+    monkeypatch.setattr(readback, "LONGEST_LIFE", 0.05)
+    (kill,) = readback.kills([OURS], ONCE)
+    assert kill.acknowledged > 0
+    assert kill.readable == kill.acknowledged
+    assert report.kill_table([kill]).rows[0][1] == "1"
+    assert readback.looks([], ONCE) == readback.kills([], ONCE) == []
