@@ -317,3 +317,28 @@ def test_growing_arrays_stay_as_they_were_handed_out():
         seen.append((numbers.array, numbers.array.copy()))
     assert all(np.array_equal(now, then) for now, then in seen)
     assert len(numbers) == len(seen[-1][1])
+
+
+def test_a_run_of_many_structures_holds_few_files_open(tmp_path):
+    w = Param(None)
+    with trace(tmp_path / "run", params={"w": w}) as t:
+        run = open_run(tmp_path / "run", follow=True)
+        for i in range(120):
+            w.data = np.full(i % 60 + 1, float(i))
+            t.step(float(i))
+            if i % 20 == 19:
+                assert run.loss.tolist() == list(range(i + 1))
+        assert len(run.structures) == 60
+        assert run[-1:]["w"].value.tolist() == [[119.0] * 60]
+        assert all(isinstance(part.rows._file.data, bytes) for part in run.structures)
+
+
+def test_a_finished_run_is_not_live_when_another_takes_its_place(tmp_path):
+    w = Param(1.0, 2.0)
+    with trace(tmp_path / "run", params={"w": w}) as t:
+        t.step(1.0)
+    run = open_run(tmp_path / "run", follow=True)
+    with trace(tmp_path / "run", params={"w": w}) as t:
+        t.step(2.0)
+        assert not run.is_live
+        assert [row["loss"] for row in run] == [1.0]

@@ -109,6 +109,11 @@ class RunFiles:
         self._read(is_live(folder))
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether the directory still holds this run, and not another one that was written since."""
+        return _identity(self.folder) == self._identity
+
+    @property
     def order(self) -> np.ndarray:
         """(segment, row) of every iteration."""
         return self._order.array
@@ -162,10 +167,10 @@ class RunFiles:
             self.event_lines.refresh(is_live=is_live)
             self._read_more() if is_live else self._read_to_the_end()
         except TraceError:
-            if _identity(self.folder) == self._identity:
+            if self.is_in_place:
                 raise
         self.is_settled = not is_live
-        if _identity(self.folder) != self._identity:
+        if not self.is_in_place:
             self._order = Growing(order)
             self.segments = {n: part for n, part in self.segments.items() if n in known}
             del self.event_lines.events[events:]

@@ -32,15 +32,15 @@ class Index:
     @property
     def count(self) -> int:
         """How many entries there are."""
-        if len(self._file) < COUNT_END:
-            self._file.map_again()
+        known = len(HEADER) + self.seen * INDEX_DTYPE.itemsize if self.seen else 0
+        self._file.look_again(known)
         header = split_header(self._file.data)
         if header is None or without_count(header) != HEADER:
             return 0
         digits = header[COUNT_AT:COUNT_END].strip()
         counted = int(digits) if digits.isdigit() else 0
         if counted > self._room():
-            self._file.map_again()
+            self._file.map_again(known)
         return min(counted, self._room())
 
     def added(self) -> np.ndarray:

@@ -137,7 +137,7 @@ class Run(Outputs):
     @property
     def is_live(self) -> bool:
         """Whether a process is writing the run."""
-        return not self._files.was_replaced and is_live(self.path)
+        return not self._files.is_settled and is_live(self.path)
 
     def refresh(self) -> bool:
         """Read on; return whether there are more iterations or events. A part of a run stays as it is."""

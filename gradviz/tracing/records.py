@@ -44,7 +44,7 @@ class SealedLines:
 
     def added(self, *, is_live: bool) -> Iterator[Span]:
         """Yield the lines added since the last call; one without an end may still be under way if ``is_live``."""
-        size = self._grown(is_live)
+        size = self._grown()
         while self._end < size:
             found = self._data.find(b"\n", self._end)
             if found < 0 and is_live:
@@ -58,14 +58,14 @@ class SealedLines:
         line: bytes = self._data[span[1] : span[2]]
         return line
 
-    def _grown(self, is_live: bool) -> int:
+    def _grown(self) -> int:
         """Map the file if it is there and has grown, and return its size."""
         if not self.path.exists() and not self.path.is_symlink():
             return 0
         if self._file is None:
-            self._file = MappedFile(self.path, is_live=is_live)
+            self._file = MappedFile(self.path)
         elif self.path.stat().st_size != len(self._file):
-            self._file.map_again(is_live=is_live)
+            self._file.map_again(self._end)
         if len(self._file) > self._limit:
             raise TraceError(f"{self.path.name} has {len(self._file)} bytes: the limit is {self._limit}")
         return len(self._file)

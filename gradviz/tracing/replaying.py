@@ -146,7 +146,7 @@ class Replayer:
             try:
                 with np.errstate(all="ignore"):
                     candidates.append(State(*rule(values, {**recorded.grads, **found.grads_by_name()}, state.kept)))
-            except (GradvizError, ArithmeticError, TypeError, ValueError, LookupError) as error:
+            except (GradvizError, ArithmeticError, AttributeError, TypeError, ValueError, LookupError) as error:
                 why = f"{(str(error).splitlines() or [''])[0]}"
         return _proved(candidates[1:] + candidates[:1], later, f"the update after step {recorded.step}", why)
 
@@ -226,17 +226,19 @@ def _proved(candidates: list[State], later: Recorded, what: str, why: str) -> St
     """Choose, for every parameter, the candidate whose digest is the recorded one."""
     chosen = State({}, {})
     for name in dict.fromkeys([*later.digests, *candidates[0].values]):
-        fitting = candidates
-        if name in later.digests:
-            wanted = later.digests[name]
-            fitting = [c for c in candidates if name in c.values and digest_of(c.values[name]) == wanted]
-        if not fitting:
+        fitting = next((c for c in candidates if _is_proved(c.values, name, later)), None)
+        if fitting is None:
             rule = f": {why}" if why else ", made again, gives other numbers"
             raise ReplayError(f"{what} cannot be made again: that of {name!r}{rule}")
-        chosen.values[name] = fitting[0].values[name]
-        if name in fitting[0].kept:
-            chosen.kept[name] = fitting[0].kept[name]
+        chosen.values[name] = fitting.values[name]
+        if name in fitting.kept:
+            chosen.kept[name] = fitting.kept[name]
     return chosen
+
+
+def _is_proved(values: Numbers, name: str, later: Recorded) -> bool:
+    """Tell whether a value is there, and has the digest that was recorded, if one was."""
+    return name in values and (name not in later.digests or digest_of(values[name]) == later.digests[name])
 
 
 def _elsewhere(info: dict[str, Any]) -> str:
@@ -259,6 +261,8 @@ def _read_leaves(files: RunFiles, base: int, graph: Graph) -> Leaves:
     if not columns:
         return {}
     layout = Layout(columns.values())
+    if not files.is_in_place:
+        raise ReplayError("inputs and constants are not known: another run was written to the directory")
     try:
         rows = Segment(files.folder / f"leaves-{base:04d}.npy", lambda header: layout)
     except TraceError as error:

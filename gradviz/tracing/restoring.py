@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -44,18 +46,19 @@ class Checkpoints:
         self._notes: dict[str, None] = {}
         self._opened: dict[int, Segment] = {}
         self._order: np.ndarray | None = None
-        self._places: list[tuple[int, Segment, int]] = []  # position, file, row; the last position first
+        self._places: list[tuple[int, Segment, int]] = []  # position, file, row
 
     def before(self, position: int) -> Iterator[tuple[int, Segment, int]]:
         """Yield position, file and row of the checkpoints up to a position, the last one first."""
         if self._order is not self._files.order:
             self.refresh()
-        yield from (place for place in self._places if place[0] <= position)
+        count = bisect_right(self._places, position, key=itemgetter(0))
+        yield from reversed(self._places[:count])
 
     def refresh(self) -> None:
         """Look for checkpoints that have been added."""
         is_live = not self._files.is_settled
-        for path in sorted(self._files.folder.iterdir()):
+        for path in sorted(self._files.folder.iterdir()) if self._files.is_in_place else ():
             match = CHECKPOINT_NAME.fullmatch(path.name)
             if match is not None:
                 self._look(int(match[1] or 0), path, is_live=is_live)
@@ -65,7 +68,7 @@ class Checkpoints:
             intact = np.flatnonzero(rows.intact)
             at = positions_of(self._files, rows.head("step", intact), rows.head("time", intact))
             places += [(int(p), rows, int(row)) for p, row in zip(at, intact, strict=True) if p >= 0]
-        self._places = sorted(places, key=lambda place: -place[0])
+        self._places = sorted(places, key=itemgetter(0))
 
     def _look(self, number: int, path: Any, *, is_live: bool) -> None:
         try:
@@ -114,7 +117,8 @@ class Updates:
         self._files = files
         self._count = -1
         self._order: np.ndarray | None = None
-        self._rules: list[tuple[int, dict[str, Any]]] = []  # from which position on, and the event
+        self._told: list[tuple[int, dict[str, Any]]] = []  # from which position on, and the event
+        self._rules: dict[str, list[tuple[int, int, dict[str, Any]]]] = {}  # by kind; position, place, event
 
     def after(self, position: int) -> tuple[list[Rule], str]:
         """Return the rules that may hold for the update after a position, the likeliest first, or why there are none.
@@ -122,13 +126,12 @@ class Updates:
         The last rule told counts; one of the other kind may still hold if that one says nothing.
         """
         self._refresh()
-        events = [event for at, event in reversed(self._rules) if at <= position]
-        latest = {kind: next((e for e in events if e["kind"] == kind and _says(e)), None) for kind in RULES}
-        found = sorted((e for e in latest.values() if e is not None), key=events.index)
+        latest = [_last_until(rules, position) for rules in self._rules.values()]
+        found = sorted((place, event) for rules in latest for _, place, event in rules)
         if found:
-            return [_rule(event) for event in found], ""
-        why = str(events[0].get("text")) if events else "no optimizer is known that made it"
-        return [], why
+            return [_rule(event) for _, event in reversed(found)], ""
+        texts = [str(event.get("text")) for _, event in _last_until(self._told, position)]
+        return [], texts[0] if texts else "no optimizer is known that made it"
 
     def _refresh(self) -> None:
         events, order = self._files.event_lines.events, self._files.order
@@ -141,7 +144,15 @@ class Updates:
         at = positions_of(self._files, steps, times)
         at = np.where(at < 0, np.searchsorted(self._files.head("time"), times) - 1, at)  # its row was lost
         placed = [(max(int(p), 0), event) for p, event in zip(at, told, strict=True)]
-        self._rules = sorted(placed, key=lambda entry: entry[0])
+        self._told = sorted(placed, key=itemgetter(0))
+        rules = [(at, place, event) for place, (at, event) in enumerate(self._told) if _says(event)]
+        self._rules = {kind: [rule for rule in rules if rule[2]["kind"] == kind] for kind in RULES}
+
+
+def _last_until(rules: Sequence[Any], position: int) -> Sequence[Any]:
+    """Return the last of what is sorted by position that does not lie behind this one, if any does not."""
+    count = bisect_right(rules, position, key=itemgetter(0))
+    return rules[max(count - 1, 0) : count]
 
 
 def _says(event: Mapping[str, Any]) -> bool:
@@ -178,14 +189,15 @@ def positions_of(files: RunFiles, steps: np.ndarray, times: np.ndarray) -> np.nd
     order = np.argsort(known, kind="stable")
     first, last = (np.searchsorted(known[order], steps, side) for side in ("left", "right"))
     found = np.full(len(steps), -1, np.int64)
-    for i in np.flatnonzero(first < last):
+    found[last - first == 1] = order[first[last - first == 1]]
+    for i in np.flatnonzero(last - first > 1):
         among = order[first[i] : last[i]]
         found[i] = among[np.argmin(np.abs(moments[among] - times[i]))]
     return found
 
 
 def _integer(value: Any) -> int:
-    return value if type(value) is int else np.iinfo(np.int64).min
+    return value if type(value) is int and abs(value) < 2**63 else -(2**63)
 
 
 def _float(value: Any) -> float:

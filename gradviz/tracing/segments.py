@@ -21,25 +21,29 @@ __all__ = ["MappedFile", "Segment", "ranges", "read_text", "regular", "split_hea
 Told = Callable[[bytes | None], Layout | None]
 
 CHUNK = 1 << 22  # bytes of rows checked at once
-SMALL = 1 << 20  # bytes: a finished file up to this size is read, not mapped
+SMALL = 1 << 20  # bytes: a file up to this size is read, not mapped
 
 
 class MappedFile:
     """A regular file mapped for reading, and mapped anew when it has grown.
 
-    Nothing else (no link, device or pipe) is opened, and no other file that has taken its place. A small file that
-    nobody writes any more (not ``is_live``) is read instead: a map keeps the file open, and a system lets a process
-    have some hundreds of them.
+    Nothing else (no link, device or pipe) is opened, and no other file that has taken its place. A small file is read
+    instead: a map keeps the file open, and a system lets a process have some hundreds of them.
     """
 
-    def __init__(self, path: Path, *, is_live: bool = True) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.data: mmap.mmap | bytes = b""
         self._identity: tuple[int, int] | None = None
-        self.map_again(is_live=is_live)
+        self.map_again()
 
-    def map_again(self, *, is_live: bool = True) -> None:
-        """Map the file at its present size."""
+    def look_again(self, known: int) -> None:
+        """Let the beginning of the file be as it is now; what is mapped is so by itself."""
+        if isinstance(self.data, bytes):
+            self.map_again(known)
+
+    def map_again(self, known: int = 0) -> None:
+        """Map the file at its present size; the ``known`` bytes, but for the count of rows, must be as they were."""
         with regular(self.path) as descriptor:
             found = os.fstat(descriptor)
             identity = found.st_dev, found.st_ino
@@ -47,8 +51,10 @@ class MappedFile:
                 raise TraceError(f"{self.path.name} was replaced by another file", where=str(self.path))
             self._identity = identity
             size = found.st_size
-            is_mapped = size > SMALL or (is_live and size > 0)
-            self.data = self._mapped(descriptor, size) if is_mapped else _content(descriptor, size)
+            data = self._mapped(descriptor, size) if size > SMALL else _content(descriptor, size)
+        if isinstance(self.data, bytes) and not _begins_alike(self.data, data, known):  # the inode may be in use again
+            raise TraceError(f"{self.path.name} was replaced by another file", where=str(self.path))
+        self.data = data
 
     def _mapped(self, descriptor: int, size: int) -> mmap.mmap:
         try:
@@ -72,7 +78,7 @@ class Segment:
         self.path = path
         self._notes: dict[str, None] = {}
         self._damaged: dict[tuple[Column, int], None] = {}
-        self._file = MappedFile(path, is_live=is_live)
+        self._file = MappedFile(path)
         header = split_header(self._file.data)
         self.layout = self._understood(header, told)
         self.columns = {(column.name, column.part): column for column in self.layout.columns}
@@ -93,8 +99,13 @@ class Segment:
     def refresh(self, *, is_live: bool) -> None:
         """Look for rows that have been added, and check those."""
         if not is_live:
-            self._file.map_again(is_live=False)
+            self._file.map_again(self._known)
         self._look(is_live)
+
+    @property
+    def _known(self) -> int:
+        """How many bytes will not change any more."""
+        return self._start + self.count * self.layout.itemsize if self.count else 0
 
     def _look(self, is_live: bool) -> None:
         counted = self._counted_by_writer() if is_live else self._counted()
@@ -127,12 +138,11 @@ class Segment:
 
     def _counted_by_writer(self) -> int:
         """Return the number of rows that the header says, and see to it that they are mapped."""
-        if len(self._file) < self._start:
-            self._file.map_again()
+        self._file.look_again(self._known)
         digits = self._digits()
         counted = int(digits) if digits.isdigit() else 0
         if counted > self._room():
-            self._file.map_again()
+            self._file.map_again(self._known)
         return min(counted, self._room())
 
     def _counted(self) -> int:
@@ -233,6 +243,12 @@ def read_text(path: Path, limit: int) -> str:
         if size > limit:
             raise TraceError(f"{path.name} has {size} bytes: the limit is {limit}", where=str(path))
         return _content(descriptor, limit).decode(errors="replace")
+
+
+def _begins_alike(before: bytes, now: mmap.mmap | bytes, known: int) -> bool:
+    """Tell whether the first bytes are the same, but for those that count the rows."""
+    same_head = before[: min(COUNT_AT, known)] == now[: min(COUNT_AT, known)]
+    return same_head and before[COUNT_END:known] == now[COUNT_END:known]
 
 
 def _refused(what: str, path: Path, error: OSError) -> TraceError:
