@@ -7,7 +7,10 @@ integer pass, needs no range beforehand, and the histograms of different steps c
 from __future__ import annotations
 
 import math
+import sys
+import timeit
 from collections.abc import Iterator
+from functools import cache, partial
 
 import numpy as np
 
@@ -15,7 +18,8 @@ from gradviz.tracing.layout import EXPONENT_BINS
 
 __all__ = ["exponents", "norm", "quiet_norm", "statistics"]
 
-CHUNK = 1 << 15  # elements looked at together: they stay in the processor's cache
+CHUNK = 1 << 18  # elements looked at together
+SORTED = 1 << 14  # elements from which on counting by sorting may be quicker
 BLOCK = 1 << 12  # elements of float32 whose squares are added up in float32
 LOWEST = -128  # the power of two of the first bin
 FIELDS = {"f8": ("i8", 52, 2047, 1023), "f4": ("i4", 23, 255, 127)}  # as integer, shift, all ones, power 0
@@ -111,10 +115,7 @@ def _counted(flat: np.ndarray) -> tuple[np.ndarray, int, int, int]:
     special = np.zeros(3, np.int64)
     fields = FIELDS.get(flat.dtype.str[1:])
     for chunk in _chunks(flat):
-        if fields is None:
-            special += _add_slowly(chunk, counts)
-        else:
-            special += _add_fields(chunk, counts, *fields)
+        special += _add_slowly(chunk, counts) if fields is None else _add_fields(chunk, counts, *fields)
     zeros, nans, infs = special.tolist()
     return counts.astype(np.uint32), zeros, nans, infs
 
@@ -128,7 +129,9 @@ def _add_fields(
     chunk: np.ndarray, counts: np.ndarray, integer: str, shift: int, most: int, bias: int
 ) -> tuple[int, int, int]:
     """Count the exponent fields of a chunk; those of 0 and of all ones need a second look, and are rare."""
-    fields = np.bincount((np.ascontiguousarray(chunk).view(integer) >> shift) & most, minlength=most + 1)
+    chunk = np.ascontiguousarray(chunk)
+    is_sorted = chunk.size >= SORTED and _sorting_is_quicker()
+    fields = (_fields_sorted if is_sorted else _fields_counted)(chunk, integer, shift, most)
     below = LOWEST + bias  # the field of the first bin
     normal = fields[1:most]
     if below > 0:
@@ -139,11 +142,37 @@ def _add_fields(
         counts[1 - below : 1 - below + normal.size] += normal
     special = (0, 0, 0)
     if fields[0]:
-        special = _add_slowly(_tiny(chunk), counts)
+        zeros = chunk.size - int(np.count_nonzero(chunk))
+        special = (zeros, 0, 0) if zeros == fields[0] else _add_slowly(_tiny(chunk), counts)
     if fields[most]:
         nans = int(np.count_nonzero(np.isnan(chunk)))
         special = (special[0], nans, int(fields[most]) - nans)
     return special
+
+
+def _fields_counted(chunk: np.ndarray, integer: str, shift: int, most: int) -> np.ndarray:
+    """Count the exponent fields one by one."""
+    return np.bincount((chunk.view(integer) >> shift) & most, minlength=most + 1)
+
+
+def _fields_sorted(chunk: np.ndarray, integer: str, shift: int, most: int) -> np.ndarray:
+    """Count the exponent fields by sorting: they lie in the upper 16 bits, which some processors sort 16 at a time."""
+    words = chunk.dtype.itemsize // 2
+    shift -= 16 * (words - 1)
+    upper = chunk.view(np.uint16)[words - 1 if sys.byteorder == "little" else 0 :: words] & (most << shift)
+    upper.sort()
+    ends = np.searchsorted(upper, np.arange(1, most + 1, dtype=np.uint16) << shift)
+    return np.diff(ends, prepend=0, append=upper.size)
+
+
+@cache
+def _sorting_is_quicker() -> bool:
+    """Find out, once, which way of counting is quicker on this processor; both give the same."""
+    given = (np.sin(np.arange(SORTED, dtype=np.float32)), *FIELDS["f4"][:3])
+    took = {
+        way: min(timeit.repeat(partial(way, *given), number=1, repeat=5)) for way in (_fields_sorted, _fields_counted)
+    }
+    return took[_fields_sorted] < took[_fields_counted]
 
 
 def _tiny(chunk: np.ndarray) -> np.ndarray:
@@ -166,6 +195,16 @@ def _add_slowly(chunk: np.ndarray, counts: np.ndarray) -> tuple[int, int, int]:
 
 def _mean(finite: np.ndarray) -> float:
     with np.errstate(over="ignore", invalid="ignore"):
-        total = float(finite.sum(dtype=np.result_type(finite.dtype, float)))
+        total = _sum_of_float32(finite) if finite.dtype == np.float32 else float(finite.sum(dtype=_wide(finite)))
         mean = total / finite.size
         return mean if math.isfinite(mean) else float((finite / finite.size).sum())
+
+
+def _sum_of_float32(flat: np.ndarray) -> float:
+    whole = flat.size // BLOCK * BLOCK
+    blocks = np.add.reduce(flat[:whole].reshape(-1, BLOCK), axis=1)
+    return float(blocks.sum(dtype=float)) + float(flat[whole:].sum(dtype=float))
+
+
+def _wide(array: np.ndarray) -> np.dtype:
+    return np.result_type(array.dtype, float)
