@@ -13,7 +13,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks import arrays, memory, readback, report, scalar, traced
+from benchmarks import arrays, memory, readback, report, scalar, sinks, traced
 from benchmarks.contestants import CONTESTANTS, Contestant, installed, versions
 from benchmarks.harness import Effort, Row, Workload, measure
 from benchmarks.memory import Footprint
@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     tables = list(tabulated(rows, names, prints, logs))
     show(tables)
     if options.write:
-        write_atomically(options.write, report.markdown(tables, versions(contestants)))
+        before = options.write.read_text("utf-8") if options.write.exists() else ""
+        known = versions(contestants) | (sinks.versions() if logs.overheads else {})
+        write_atomically(options.write, report.markdown(tables, known, before))
     if options.json:
         write_atomically(options.json, measured(rows, prints, logs))
     return int(any(outcome.status.startswith("wrong") for row in rows for outcome in row.outcomes.values()))
@@ -75,7 +77,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help=f"only these: {', '.join(known)}",
     )
     parser.add_argument("--rounds", type=int, default=9, help="most rounds (9)")
-    parser.add_argument("--write", metavar="FILE", type=Path, help="write the tables as Markdown")
+    parser.add_argument(
+        "--write", metavar="FILE", type=Path, help="write the tables as Markdown; those not measured now stay"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures as JSON")
     return parser.parse_args(argv)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,14 +209,28 @@ def processor() -> str:
     return models[0] if models else platform.processor() or "unknown processor"
 
 
-def markdown(tables: Iterable[Table], versions: Mapping[str, str]) -> str:
-    """Return the page for the documentation."""
-    parts = [HEADING, f"{machine()}; {', '.join(f'{name} {which}' for name, which in versions.items())}."]
-    for table in tables:
-        lines = [table.header, ["---"] * len(table.header), *table.rows]
-        parts += [f"## {table.title}", "\n".join("| " + " | ".join(line) + " |" for line in lines)]
-        parts += [table.note] if table.note else []
-    return "\n\n".join(parts) + "\n"
+def markdown(tables: Iterable[Table], versions: Mapping[str, str], before: str = "") -> str:
+    """Return the page for the documentation; tables of the page ``before`` that were not measured again are kept."""
+    machine_line = f"{machine()}; {', '.join(f'{name} {which}' for name, which in versions.items())}."
+    parts = sections(before) | {table.title: section(table) for table in tables}
+    return "\n\n".join([HEADING, machine_line, *parts.values()]) + "\n"
+
+
+def section(table: Table) -> str:
+    """Return one table as Markdown."""
+    lines = [table.header, ["---"] * len(table.header), *table.rows]
+    text = f"## {table.title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"{text}\n\n{table.note}" if table.note else text
+
+
+def sections(page: str) -> dict[str, str]:
+    r"""Return the tables of a page by their titles.
+
+    >>> sections("# All\n\n## One\n\n| a |\n\n## Two\n\n| b |\n")
+    {'One': '## One\n\n| a |', 'Two': '## Two\n\n| b |'}
+    """
+    found = re.split(r"^(?=## )", page, flags=re.MULTILINE)[1:]
+    return {part[3:].partition("\n")[0]: part.strip() for part in found}
 
 
 def outcomes(row: Row) -> list[dict[str, object]]:

@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -300,3 +301,9 @@ NETWORK_SINKS: tuple[type[Sink], ...] = (
     TensorBoard,
     TensorBoardHistograms,
 )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that log, where they are installed."""
+    packages = dict.fromkeys(name for sink in (*LINE_SINKS, *NETWORK_SINKS) for name in sink.package.split())
+    return {name: version(name) for name in packages if find_spec(name)} | {"sqlite": sqlite3.sqlite_version}

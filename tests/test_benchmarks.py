@@ -58,6 +58,18 @@ def test_the_command_prints_and_writes_tables(tmp_path: Path, capsys: pytest.Cap
     ]
 
 
+def test_tables_that_were_not_measured_again_stay_on_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Old\n\nOld machine.\n\n## Bytes a recorded node\n\n| kept |\n\nA note.\n\n## One\n\n| old |\n")
+    tables = [report.Table("One", ["a"], [["new"]]), report.Table("Two", ["b"], [["c"]], "With a note.")]
+    text = report.markdown(tables, {"numpy": "2"}, page.read_text())
+    assert text.startswith(report.HEADING)
+    assert "Old" not in text
+    kept = "## Bytes a recorded node\n\n| kept |\n\nA note."
+    added = "## One\n\n| a |\n| --- |\n| new |\n\n## Two\n\n| b |\n| --- |\n| c |\n\nWith a note.\n"
+    assert text.endswith(f"{kept}\n\n{added}")
+
+
 def test_a_wrong_gradient_is_reported_and_fails_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
