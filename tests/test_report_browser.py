@@ -261,12 +261,14 @@ def test_scopes_open_and_close(page):
     closed = page.locator(".card.role-scope")
     before = page.locator("#stage .card").count()
     assert closed.count() == 2
-    card(page, "net").dblclick()
+    card(page, "net").locator("text.opener").click()
     assert page.locator(".scope-label").first.get_attribute("aria-label") == "Close net"
     assert page.locator("#stage .card").count() > before
     assert card(page, "mix").count() == 1
     page.get_by_role("button", name="Close net").first.click()
     assert page.locator("#stage .card").count() == before
+    card(page, "net").dblclick()
+    assert card(page, "mix").count() == 1
     open_all(page)
     assert closed.count() == 0
 

@@ -20,9 +20,15 @@ MOST_ACROSS = 64  # cells of a heat map of a vector
 def summed(x: np.ndarray) -> list[float]:
     """Return low, high, mean (of the finite elements), norm and the counts of zeros, NaN and infinities.
 
-    >>> summed(np.array([0.0, 3.0, np.nan]))
-    [0.0, 3.0, 1.5, 3.0, 1, 1, 0]
+    >>> summed(np.array([0.0, 3.0, np.nan])), summed(np.array([0.0, 3.0]))
+    ([0.0, 3.0, 1.5, 3.0, 1, 1, 0], [0.0, 3.0, 1.5, 3.0, 1, 0, 0])
     """
+    if x.size and x.dtype.kind == "f":
+        flat = x.ravel().astype(np.float64, copy=False)
+        with np.errstate(all="ignore"):
+            low, high, norm = float(flat.min()), float(flat.max()), math.sqrt(float(flat @ flat))
+        if math.isfinite(low) and math.isfinite(high) and math.isfinite(norm):
+            return [low, high, float(flat.mean()), norm, flat.size - int(np.count_nonzero(flat)), 0, 0]
     found = wording.summary(x)
     return [found.low, found.high, found.mean, found.norm, int(np.count_nonzero(x == 0)), found.nans, found.infs]
 

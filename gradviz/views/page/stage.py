@@ -22,6 +22,7 @@ from gradviz.views.svg import render_dot
 
 __all__ = ["RoomyCards", "Stage", "direction_of", "exit_of", "scale_of", "shown_path", "staged"]
 
+OPENER = 13.0  # the sign that a scope can be opened
 KEY_WIDTH = text_width("value", SMALL) + GAP
 ROOM = (1050.0, 510.0)  # pixels a picture has on a usual screen
 NATURAL = 4 / 3  # pixels a point
@@ -108,7 +109,7 @@ class RoomyCards(CardWriter):
             inner = text_width(text, BODY) + key
         else:
             inner = max([_row_width(kind, node.shape, self.options.precision) for kind, _ in kinds], default=0.0)
-        header = card_width(card, "boxes")
+        header = card_width(card, "boxes") + (OPENER if node.op == "scope" else 0.0)
         return max(header, inner + 2 * PAD)
 
 

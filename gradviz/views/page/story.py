@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Story"]
 
 NUMBERS = 700_000  # numbers of all nodes at all steps; a number takes about 5 bytes of the page
+ELEMENTS = 500_000_000  # of all values and gradients together; each takes about 20 ns
 STEPS = 1000  # shown at most
 FEWEST = 20  # shown at least, however large the graph
 CURVES = 60  # parameters that are drawn
@@ -90,7 +92,8 @@ class Story:
 
     def _limit(self) -> int:
         heaviest = max((weight(graph) for graph in self.run.graphs), default=1.0)
-        return max(FEWEST, int(NUMBERS / max(heaviest, 1.0)))
+        elements = max((2 * sum(math.prod(node.shape) for node in graph) for graph in self.run.graphs), default=1)
+        return max(FEWEST, min(int(NUMBERS / max(heaviest, 1.0)), ELEMENTS // max(elements, 1)))
 
     def _marked_steps(self) -> Iterator[int]:
         for finding in self.findings:

@@ -22,16 +22,20 @@ camera.apply = () => {
   });
 };
 
+function fittingScale() {
+  const { width, height } = stage.getBoundingClientRect();
+  const { view } = picture;
+  return Math.min(NATURAL * 1.1, (width - 2 * MARGIN) / view.width, (height - MARGIN - UNDER) / view.height);
+}
+
 // The whole picture, no larger than natural; one that would get too small is shown from its start.
 camera.fit = () => {
   if (!picture) return;
   const { width, height } = stage.getBoundingClientRect();
   const view = picture.view;
-  const room = height - MARGIN - UNDER;
-  const scale = Math.min(NATURAL * 1.1, (width - 2 * MARGIN) / view.width, room / view.height);
-  camera.scale = Math.max(LEAST, scale);
+  camera.scale = Math.max(LEAST, fittingScale());
   camera.x = (width - view.width * camera.scale) / 2;
-  camera.y = MARGIN + (room - view.height * camera.scale) / 2;
+  camera.y = MARGIN + (height - MARGIN - UNDER - view.height * camera.scale) / 2;
   camera.fitted = true;
   camera.apply();
 };
@@ -70,10 +74,11 @@ camera.show = ([x, y, boxWidth, boxHeight], least = FAR) => {
 
 // A chosen card stays in sight when the details take some of the room.
 function resized() {
-  const place = state.node >= 0 ? viewShown()?.places[state.node] : null;
-  if (camera.fitted) camera.fit();
+  if (!picture) return;
+  const place = state.node >= 0 ? viewShown()?.places[state.node] ?? null : null;
+  if (camera.fitted && (place === null || fittingScale() >= READABLE * 0.85)) camera.fit();
   else camera.apply();
-  if (place !== null && place !== undefined) camera.show(viewShown().nodes[place].box);
+  if (place !== null) camera.show(viewShown().nodes[place].box);
 }
 
 // -- pointers

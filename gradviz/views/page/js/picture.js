@@ -118,7 +118,7 @@ class Card {
     this.group = draw("g", { class: `card role-${given.role}`, transform: `translate(${x} ${y})`, role: "button", tabindex: -1, "data-card": place, "aria-label": given.title || given.note || given.role },
       draw("title", {}, ""), this.outline, ...this.header(), ...this.lines());
     if (given.node !== null) this.group.setAttribute("data-node", given.node);
-    pressable(this.group, () => pickCard(this), () => openCard(this));
+    pressable(this.group, (event) => pickCard(this, event.target), () => openCard(this));
   }
 
   get hasHeader() {
@@ -134,9 +134,10 @@ class Card {
     const fromAfar = draw("text", { class: "from-afar", x: width / 2, y: height / 2, "font-size": Math.min(26, (width * 1.5) / Math.max(4, words.length)).toFixed(1) }, words);
     if (!this.hasHeader) return [fromAfar];
     const y = 3.5 + this.lineHeight() / 2 + 12 * BASELINE - 1;
-    const name = draw("text", { class: "name", x: PAD, y }, (opens ? "▸ " : "") + title);
+    const name = draw("text", { class: "name", x: PAD + (opens ? 13 : 0), y }, title);
     if (sign) name.append(draw("tspan", { class: "sign" }, (title ? "\u2002" : "") + (PRINTED[sign] || sign)));
     const found = [fromAfar, name];
+    if (opens) found.push(draw("rect", { class: "opener", x: 2, y: 2, width: 19, height: this.lineHeight() + 2, rx: 3 }), draw("text", { class: "opener name", x: PAD, y }, "▸"));
     if (note) found.push(draw("text", { class: "note", x: width - PAD, y }, note));
     if (rows.length) {
       const at = 3.5 + this.lineHeight() - 0.5;
@@ -267,7 +268,7 @@ function meanOf(cells) {
 function pressable(element, action, twice = null) {
   element.addEventListener("click", (event) => {
     event.stopPropagation();
-    if (!camera.dragged) action();
+    if (!camera.dragged) action(event);
   });
   if (twice) element.addEventListener("dblclick", twice);
   element.addEventListener("keydown", (event) => {
@@ -275,14 +276,14 @@ function pressable(element, action, twice = null) {
     event.preventDefault();
     event.stopPropagation();
     if (twice && event.key === "Enter" && element.classList.contains("picked")) twice();
-    else action();
+    else action(event);
   });
 }
 
-function pickCard(card) {
+function pickCard(card, target) {
   const { node, opens, track } = card.given;
   focusCard(card.place);
-  if (opens && track === null) openScope(opens);
+  if (opens && (track === null || target.classList.contains("opener"))) openScope(opens);
   else change({ node: node ?? (track !== null && track < scene().nodes.length ? track : firstMember(card.place)) });
 }
 
