@@ -310,10 +310,19 @@ def test_an_update_by_hand_is_recognised(tmp_path, dtype, lr):
             assert same_bits(np.asarray(now[name][0] - rate * now[name][1]), then[name][0])
 
 
-def test_a_rate_that_changes_is_written_down_at_the_checkpoints(tmp_path):
-    train(tmp_path / "run", by_hand(lambda step: 0.01 if step < 5 else 0.002))
-    found = [(event["step"], event["rates"]["W"]) for event in events(tmp_path / "run", "update")]
-    assert found == [(0, 0.01), (6, 0.002)]
+def test_a_rate_that_changes_is_written_down(tmp_path):
+    train(tmp_path / "steps", by_hand(lambda step: 0.01 / 2 ** (step // 4)), steps=15, checkpoint=50)
+    found = [(event["step"], event["rates"]["W"]) for event in events(tmp_path / "steps", "update")]
+    assert found == [(0, 0.01), (4, 0.005), (8, 0.0025), (12, 0.00125)]
+    run = open_run(tmp_path / "steps")
+    assert all(run.frame(step).meta["replay"] == "exact" for step in range(15))
+
+
+def test_a_rate_of_many_digits_is_found_at_the_next_checkpoints(tmp_path):
+    train(tmp_path / "run", by_hand(lambda step: 0.01 if step < 5 else 1 / 300), steps=12)
+    found = [(event["step"], event["rates"]) for event in events(tmp_path / "run", "update")]
+    assert found == [(0, dict.fromkeys("Wbs", 0.01)), (6, dict.fromkeys("Wbs", 1 / 300))]
+    assert open_run(tmp_path / "run").frame(11).meta["replay"] == "exact"
 
 
 def test_rates_may_differ_by_parameter(tmp_path):

@@ -21,7 +21,7 @@ class Checkpoints:
     """Writes a row into ``ckpt.npy`` at the first step and every ``every`` steps after it.
 
     The row holds the values before the update of that step. One that could not be written is made up for at the
-    next step. Where no optimizer is known, the update after a checkpoint is compared with ``old - lr * gradient``.
+    next step. Where no optimizer is known, the updates are compared with ``old - lr * gradient``.
     """
 
     def __init__(self, filing: Filing, updates: Updates, say: Say, every: int) -> None:
@@ -33,24 +33,22 @@ class Checkpoints:
 
     def after(self, step: int, loss: float, params: Mapping[str, Any], look: Look) -> None:
         """Do what is due after the row of this step has been written."""
-        if self._hand.is_waiting:
-            self._compare(params, look)
+        hand = self._hand
+        if self._updates.is_known:
+            hand.forget()
+        else:
+            hand.compare({name: normal(name, look(params[name])[0]) for name in hand.expected if name in params})
         names = tuple(params)
         since = self._since.get(names, self._every)
         if since >= self._every:
             self._write(step, loss, params, look)
             since = 0
+        elif (watched := hand.watched) is not None and watched in params:
+            hand.expect(step, {watched: _numbers(watched, look(params[watched]))})
         self._since[names] = since + 1
 
-    def _compare(self, params: Mapping[str, Any], look: Look) -> None:
-        """See what the update after the checkpoint was, unless an optimizer is known by now."""
-        if self._updates.is_known:
-            self._hand.forget()
-        else:
-            self._hand.compare({name: _plain(name, look(p)[0]) for name, p in params.items()})
-
     def _write(self, step: int, loss: float, params: Mapping[str, Any], look: Look) -> None:
-        numbers = {name: tuple(_plain(name, number) for number in look(p)) for name, p in params.items()}
+        numbers = {name: _numbers(name, look(p)) for name, p in params.items()}
         cells = [(_column(name, "value", value), value) for name, (value, _) in numbers.items()]
         for name, state in self._updates.state(params, step).items():
             for key, number in state.items():
@@ -59,15 +57,17 @@ class Checkpoints:
         columns, values = zip(*cells, strict=True) if cells else ((), ())
         self._filing.checkpoints(columns).write(step, loss, values)
         if not self._updates.is_known:
-            self._hand.expect(step, numbers)
+            self._hand.begin(step, numbers)
 
 
 def _column(name: str, part: str, number: Any) -> Column:
     return Column(name, part, number.dtype.str, number.shape) if isinstance(number, np.ndarray) else Column(name, part)
 
 
-def _plain(name: str, number: Any) -> Any:
-    return normal(name, number)
+def _numbers(name: str, pair: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return value and gradient as they are recorded."""
+    value, grad = pair
+    return normal(name, value), normal(name, grad)
 
 
 def _state(label: str, number: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,40 +22,55 @@ Numbers = Mapping[str, tuple[Any, Any]]  # value and gradient by name
 
 
 class HandWritten:
-    """Compares the parameters after an update with what ``old - lr * grad`` gives, and says which rates it finds."""
+    """Compares the parameters after an update with what ``old - lr * grad`` gives, and says which rates it finds.
+
+    The first time every element is compared. Once the rates are known, a few elements, at the checkpoints of every
+    parameter and at the other steps of the largest, tell whether they still are: replay proves the rest.
+    """
 
     def __init__(self, say: Say) -> None:
         self._say = say
         self._waiting: tuple[int, dict[str, tuple[Any, Any]]] | None = None
-        self._rates: dict[str, float] | None = None
-        self._probes: dict[str, np.ndarray] | None = None  # the elements that are looked at; None: all of them
+        self._rates: dict[str, float] = {}
+        self._probes: dict[str, np.ndarray] = {}  # the elements that are looked at, of the largest parameter first
         self._has_warned = False
 
-    def expect(self, step: int, numbers: Numbers) -> None:
-        """Keep the values and gradients of this step, to be compared after its update.
+    @property
+    def watched(self) -> str | None:
+        """The parameter that is looked at at every step, if one is."""
+        return next(iter(self._probes), None)
 
-        Once a rate is known, a few elements tell whether it is still the same: replay proves every element.
-        """
-        self._probes = None if self._rates is None else {name: probes_of(pair[1]) for name, pair in numbers.items()}
-        self._waiting = (
-            step,
-            {name: (self._part(name, value), self._part(name, grad)) for name, (value, grad) in numbers.items()},
-        )
+    @property
+    def expected(self) -> Iterable[str]:
+        """The parameters whose values after the update are waited for."""
+        return () if self._waiting is None else self._waiting[1]
+
+    def begin(self, step: int, numbers: Numbers) -> None:
+        """Keep what is needed of the values and gradients at a checkpoint, to be compared after the update."""
+        self._probes = self._chosen(numbers)
+        self.expect(step, numbers)
+
+    def _chosen(self, numbers: Numbers) -> dict[str, np.ndarray]:
+        """Choose the elements to look at, of every parameter whose rate is known."""
+        known = [name for name in numbers if name in self._rates]
+        by_size = sorted(known, key=lambda name: -np.size(numbers[name][0]))
+        return {name: probes_of(numbers[name][1]) for name in by_size}
+
+    def expect(self, step: int, numbers: Numbers) -> None:
+        """Keep what is needed of these values and gradients."""
+        kept = {name: (self._part(name, value), self._part(name, grad)) for name, (value, grad) in numbers.items()}
+        self._waiting = step, kept
 
     def _part(self, name: str, number: Any) -> Any:
         """Return a copy of an array, or of the elements looked at."""
         if not isinstance(number, np.ndarray):
             return number
-        return number.copy() if self._probes is None else number.reshape(-1)[self._probes[name]]
+        return number.reshape(-1)[self._probes[name]] if name in self._probes else number.copy()
 
     def forget(self) -> None:
         """Compare nothing: the rule of the updates is known."""
         self._waiting = None
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether there is an update to compare."""
-        return self._waiting is not None
+        self._probes = {}
 
     def compare(self, values: Mapping[str, Any]) -> None:
         """Compare the values after the update with what was expected."""
@@ -63,8 +79,16 @@ class HandWritten:
         (step, before), self._waiting = self._waiting, None
         if before.keys() != values.keys():
             return
-        after = values if self._probes is None else {name: self._part(name, value) for name, value in values.items()}
-        rates = rates_of(before, after, self._rates)
+        if not self._probes:
+            self._take(step, rates_of(before, values))
+            self._probes = self._chosen(before)
+            return
+        after = {name: self._part(name, value) for name, value in values.items()}
+        if not fits(self._rates, before, after):
+            self._change(step, rates_of(before, after))
+
+    def _take(self, step: int, rates: dict[str, float] | None) -> None:
+        """Take note of rates that every element has told."""
         if rates is None:
             self._warn(step)
         elif rates != self._rates:
@@ -73,6 +97,14 @@ class HandWritten:
             shown = "one learning rate" if len(several) == 1 else f"{len(several)} learning rates"
             text = f"the loop itself subtracts {shown} ({', '.join(map(repr, several[:8]))}) times the gradient"
             self._say(step, "update", text, {"rates": rates})
+
+    def _change(self, step: int, found: dict[str, float] | None) -> None:
+        """Take another rate if a few elements can tell it; if not, look at all of them after the next checkpoint."""
+        is_one = len({*self._rates.values()}) == 1 and found is not None and len({*found.values()}) == 1
+        if found and all(map(is_short, found.values())) and (is_one or found.keys() == self._rates.keys()):
+            self._take(step, dict.fromkeys(self._rates, next(iter(found.values()))) | found)
+        else:
+            self._rates, self._probes = {}, {}
 
     def _warn(self, step: int) -> None:
         """Say once that there is no replay between checkpoints."""
@@ -86,17 +118,32 @@ class HandWritten:
             self._say(step, "update", text, {"rates": {}})
 
 
-def rates_of(
-    before: Numbers, after: Mapping[str, Any], known: Mapping[str, float] | None = None
-) -> dict[str, float] | None:
-    """Return the learning rate of every parameter that a gradient has reached; None if there is none for one of them.
+def fits(rates: Mapping[str, float], before: Numbers, after: Mapping[str, Any]) -> bool:
+    """Tell whether these rates explain what happened to the parameters."""
+    with np.errstate(all="ignore"):
+        return all(
+            same_bits(old, after[name])
+            if grad is None
+            else name in rates and same_bits(_moved(old, rates[name], grad), after[name])
+            for name, (old, grad) in before.items()
+        )
 
-    ``known`` are the rates there were; each is tried before any other is looked for.
+
+def is_short(rate: float) -> bool:
+    """Tell whether a rate has so few digits that somebody will have written it.
+
+    >>> is_short(0.0025), is_short(1 / 3)
+    (True, False)
+    """
+    return float(f"{rate:.8g}") == rate
+
+
+def rates_of(before: Numbers, after: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return the learning rate of every parameter that a gradient has reached; None if there is none for one of them.
 
     >>> rates_of({"w": (3.0, 2.0), "b": (1.0, None)}, {"w": 3.0 - 0.1 * 2.0, "b": 1.0})
     {'w': 0.1}
     """
-    known = known or {}
     rates: dict[str, float] = {}
     # many elements tell the rate, one or two leave a choice: they take that of the others if they can
     for name in sorted(before, key=lambda name: -np.size(before[name][0])):
@@ -105,8 +152,7 @@ def rates_of(
             if not same_bits(old, after[name]):
                 return None
             continue
-        tried = [known[name]] if name in known else []
-        rate = rate_of(old, grad, after[name], dict.fromkeys([*tried, *rates.values(), *known.values()]))
+        rate = rate_of(old, grad, after[name], dict.fromkeys(rates.values()))
         if rate is None:
             return None
         rates[name] = rate
@@ -117,7 +163,7 @@ def rate_of(old: Any, grad: Any, new: Any, known: Iterable[float] = ()) -> float
     """Return a learning rate with ``new == old - lr * grad`` to the last bit, or None.
 
     Every element bounds the rate, for it was rounded; candidates are the ``known`` ones, then the shortest decimals
-    within the bounds of some elements together, and what is in their middle.
+    within the bounds of all elements together, and what is in their middle.
 
     >>> rate_of(np.array([1.0, 2.0]), np.array([0.3, -7.0]), np.array([1.0, 2.0]) - 0.05 * np.array([0.3, -7.0]))
     0.05
@@ -127,7 +173,7 @@ def rate_of(old: Any, grad: Any, new: Any, known: Iterable[float] = ()) -> float
     probes = probes_of(grad)
     o, g, n = (np.asarray(x).reshape(-1)[probes] for x in (old, grad, new))
     with np.errstate(all="ignore"):
-        for rate in (*known, *_candidates(o, g, n)):
+        for rate in chain(known, _candidates(old, grad, new)):
             if same_bits(o - rate * g, n) and same_bits(_moved(old, rate, grad), new):
                 return rate
     return None
@@ -153,8 +199,9 @@ def probes_of(grad: Any) -> np.ndarray:
     return np.concatenate([[largest], np.arange(0, sizes.size, max(1, sizes.size // PROBES))])
 
 
-def _candidates(old: np.ndarray, grad: np.ndarray, new: np.ndarray) -> Iterator[float]:
-    """Yield learning rates that all these elements allow, the simplest first."""
+def _candidates(old: Any, grad: Any, new: Any) -> Iterator[float]:
+    """Yield learning rates that all elements allow, the simplest first."""
+    old, grad, new = (np.asarray(x).reshape(-1) for x in (old, grad, new))
     moving = np.isfinite(grad) & (grad != 0) & np.isfinite(old) & np.isfinite(new)
     if not moving.any():
         yield 0.0  # without a gradient every rate is as good
@@ -162,7 +209,8 @@ def _candidates(old: np.ndarray, grad: np.ndarray, new: np.ndarray) -> Iterator[
     old, grad, new = old[moving], grad[moving], new[moving]
     rounded = np.spacing(np.abs(new)).astype(float) + np.spacing(np.abs(old - new)).astype(float)
     quotients = (old.astype(float) - new.astype(float)) / grad.astype(float)
-    errors = np.abs(rounded / grad.astype(float))  # twice as much as it can be
+    # product and difference are rounded by up to a half, and the quotient is rounded as well
+    errors = np.abs(0.51 * rounded / grad.astype(float)) + 4 * np.spacing(np.abs(quotients))
     low, high = float((quotients - errors).max()), float((quotients + errors).min())
     middle = low + (high - low) / 2
     if not low <= middle <= high:
