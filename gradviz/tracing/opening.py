@@ -14,13 +14,14 @@ import numpy as np
 
 from gradviz.errors import GradvizError, TraceError
 from gradviz.graphs import Graph
-from gradviz.tracing.following import is_live
+from gradviz.tracing.completeness import missing_events, missing_leaves, wrong_index
+from gradviz.tracing.following import Place
 from gradviz.tracing.growing import Growing
 from gradviz.tracing.layout import PARTS, SUFFIXES, Column
 from gradviz.tracing.ordering import Index, entries, keys, order_of_all
 from gradviz.tracing.records import EventLines, Records
 from gradviz.tracing.segments import Segment, read_text
-from gradviz.tracing.store import VERSION, unsealed
+from gradviz.tracing.store import VERSION, trouble, unsealed
 
 __all__ = ["NO_MORE_FILES", "RunFiles", "StructureRows", "heads_of", "pieces_of"]
 
@@ -93,7 +94,7 @@ class RunFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.notes: dict[str, None] = {}
-        self._identity = _identity(folder)
+        self._place = Place(folder)
         self.info = _read_info(folder, self.notes)
         self.records = Records(folder)
         self.event_lines = EventLines(folder)
@@ -106,12 +107,12 @@ class RunFiles:
         self._sorted = nothing, nothing, nothing
         self.is_settled = False  # nothing can be added any more
         self.was_replaced = False
-        self._read(is_live(folder))
+        self._read()
 
     @property
     def is_in_place(self) -> bool:
         """Whether the directory still holds this run, and not another one that was written since."""
-        return _identity(self.folder) == self._identity
+        return self._place.state != "gone"
 
     @property
     def order(self) -> np.ndarray:
@@ -151,22 +152,36 @@ class RunFiles:
     def refresh(self) -> None:
         """Look for what has been added."""
         if not self.is_settled:
-            self._read(is_live(self.folder))
+            self._read()
 
     def check(self) -> None:
         """Compare everything with its checksum that was not needed so far."""
         self.records.check(self.segments)
         for part in self.segments.values():
             part.rows.check_arrays()
+        if self.is_settled and not self.was_replaced:
+            self.notes |= dict.fromkeys(self._missing())
 
-    def _read(self, is_live: bool) -> None:
+    def _missing(self) -> Iterator[str]:
+        """Yield what the run says it has and has not."""
+        yield from missing_leaves(self.folder, self.records, self.segments)
+        yield from wrong_index(self.folder, self.segments)
+        yield from missing_events(self.event_lines.events, sum(part.rows.count for part in self.segments.values()))
+
+    @property
+    def is_live(self) -> bool:
+        """Whether somebody writes this run."""
+        return not self.is_settled and self._place.state == "live"
+
+    def _read(self) -> None:
         """Read what is new, unless another run has taken the place of this one."""
+        is_live = self._place.state == "live"
         order, known, events = self._order.array, set(self.segments), len(self.event_lines.events)
         try:
             self.records.refresh(is_live=is_live)
             self.event_lines.refresh(is_live=is_live)
             self._read_more() if is_live else self._read_to_the_end()
-        except TraceError:
+        except OSError:
             if self.is_in_place:
                 raise
         self.is_settled = not is_live
@@ -288,18 +303,11 @@ def _read_info(folder: Path, notes: dict[str, None]) -> dict[str, Any]:
     return info
 
 
-def _identity(folder: Path) -> tuple[int, int, int] | None:
-    """Return what tells this run from another one written to the same directory."""
-    try:
-        found = (folder / "run.json").lstat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns
-
-
 def _segment_paths(folder: Path) -> list[tuple[int, Path]]:
     """Return the numbers and paths of the segments, in order."""
-    found = sorted((int(match[1]), path) for path in folder.iterdir() if (match := SEGMENT_NAME.fullmatch(path.name)))
+    with trouble(f"cannot read {folder}", folder):
+        paths = list(folder.iterdir())
+    found = sorted((int(match[1]), path) for path in paths if (match := SEGMENT_NAME.fullmatch(path.name)))
     if len(found) > SEGMENT_LIMIT:
         raise TraceError(f"{len(found)} segments in {folder}: the limit is {SEGMENT_LIMIT}")
     return found

@@ -45,10 +45,15 @@ class Index:
 
     def added(self) -> np.ndarray:
         """Return (segment, row) of the intact entries that have been added since the last call."""
+        found = self.entries_added()
+        return np.stack([found["segment"], found["row"]], axis=1).astype(np.int64)
+
+    def entries_added(self) -> np.ndarray:
+        """Return step, segment and row of the intact entries that have been added since the last call."""
         start, self.seen = self.seen, self.count
         if self.seen <= start:
             self._check_header()
-            return np.zeros((0, 2), np.int64)
+            return np.zeros(0, INDEX_DTYPE)
         size = INDEX_DTYPE.itemsize
         raw = np.frombuffer(self._file.data, np.uint8, (self.seen - start) * size, len(HEADER) + start * size)
         found = raw.view(INDEX_DTYPE)
@@ -56,7 +61,7 @@ class Index:
         if not intact.all():
             wrong = start + np.flatnonzero(~intact)
             self.notes[f"index.npy: entries {ranges(wrong)} are damaged"] = None
-        return np.stack([found["segment"][intact], found["row"][intact]], axis=1).astype(np.int64)
+        return found[intact]
 
     def _check_header(self) -> None:
         header = split_header(self._file.data)
