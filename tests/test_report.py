@@ -290,6 +290,15 @@ def test_a_thousand_nodes_at_a_thousand_steps_fit(tmp_path):
     assert len(data["scenes"][0]["views"][data["scenes"][0]["shown"]]["nodes"]) <= 60
 
 
+def test_of_a_graph_too_large_for_a_page_a_part_is_shown(tmp_path):
+    opened = chain(tmp_path / "run", 6000, 2)
+    scene = Reader(page_of(opened)).data["scenes"][0]
+    assert scene["whole"] == len(opened.graph) > 4000
+    assert 1 < len(scene["nodes"]) <= 60
+    assert scene["nodes"][scene["outputs"][0]]["name"] == opened.graph.nodes[opened.graph.outputs[0]].name
+    assert len(scene["numbers"]["tracks"]) == len(scene["nodes"])
+
+
 def test_steps_can_be_fewer(run):
     data = Reader(page_of(run, steps=7)).data
     assert len(data["steps"]) == 7

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from gradviz import escape
+from gradviz.errors import LayoutError
 from gradviz.graphs import Frame, Graph, Node
 from gradviz.graphs.listing import expression_text
 from gradviz.graphs.nodes import Edge
@@ -15,7 +17,8 @@ from gradviz.views.cards import file_name
 from gradviz.views.page.stage import RoomyCards, direction_of, exit_of, scale_of, shown_path, staged
 from gradviz.views.page.story import Story
 from gradviz.views.page.tracks import Plan, Recorder, tracks_of
-from gradviz.views.page.views import View, first_shown, views
+from gradviz.views.page.views import View, views
+from gradviz.views.text import NOTES
 
 __all__ = ["Scene"]
 
@@ -27,9 +30,12 @@ LEAST = 4  # cards, fewer tell nothing
 
 
 class Scene:
-    """Takes the frames of one structure; ``first`` is the first of them, ``direction`` LR, TB or auto."""
+    """Takes the frames of one structure.
 
-    def __init__(self, first: Frame, options: Options, direction: str, story: Story) -> None:
+    ``first`` is the first of them, ``direction`` LR, TB or auto, ``whole`` how many nodes there are in all.
+    """
+
+    def __init__(self, first: Frame, options: Options, direction: str, story: Story, whole: int) -> None:
         self.graph: Graph = first.graph
         self.constants = {
             node.id: value
@@ -39,14 +45,14 @@ class Scene:
         self.uses = [0] * len(first.graph)
         for src, _, _ in first.graph.edges:
             self.uses[src] += 1
+        self.whole = whole
         self.views = views(first.graph)
-        self.shown = first_shown(self.views)
         self.options = replace(options, style=BOXES)
         self.direction = direction
         known = story.known(_without_value(first))
         self.plan = Plan(tracks_of(first.graph, known))
-        self.laid = [self._laid(view) for view in self.views]
-        self.shown = _first(self.laid, self.shown)
+        self.laid = list(self._all_laid())
+        self.shown = _first(self.laid)
         self.plan.arrange()
         self.recorder = Recorder(first.graph, self.plan, known)
         self.places: list[int] = []
@@ -57,6 +63,19 @@ class Scene:
         self.places.append(place)
 
     # -- views
+
+    def _all_laid(self) -> Iterator[dict[str, Any]]:
+        """Yield all views; one that Graphviz cannot lay out is left out while there are others."""
+        failure = None
+        count = 0
+        for view in self.views:
+            try:
+                yield self._laid(view)
+                count += 1
+            except LayoutError as error:
+                failure = error
+        if failure and not count:
+            raise failure
 
     def _laid(self, view: View) -> dict[str, Any]:
         """Return one view as data: where things are, and which numbers belong on them."""
@@ -96,7 +115,7 @@ class Scene:
         members = view.members[node.id]
         if node.op == "scope":
             return exit_of(view, node.id)
-        if len(members) == 1 and "folded" not in node.attrs:
+        if len(members) == 1:
             return members[0]
         return self.plan.fold(members, self.graph)
 
@@ -123,6 +142,7 @@ class Scene:
             "nodes": [self._node(node, of_node[node.id]) for node in self.graph],
             "edges": self._edge_columns(),
             "outputs": list(self.graph.outputs),
+            "whole": self.whole,
             "sources": lines,
             "views": self.laid,
             "shown": self.shown,
@@ -136,7 +156,7 @@ class Scene:
             "title": escape.clean(wording.display_name(node), NAME),
             "op": escape.clean(node.op, 60),
             "kind": node.kind,
-            "text": escape.clean(expression_text(self.graph, node), NAME) if node.kind == "op" else node.kind,
+            "text": escape.clean(expression_text(self.graph, _without_notes(node)), NAME),
             "inputs": list(node.inputs),
             "type": " ".join(filter(None, (wording.format_shape(node.shape), node.dtype))),
             "scope": [escape.clean(part, 60) for part in node.scope],
@@ -171,12 +191,17 @@ class Scene:
         return lines, of_node
 
 
-def _first(laid: list[dict[str, Any]], otherwise: int) -> int:
+def _without_notes(node: Node) -> Node:
+    """Return a node without what transforms note in its attributes."""
+    return replace(node, attrs={name: value for name, value in node.attrs.items() if name not in NOTES})
+
+
+def _first(laid: list[dict[str, Any]]) -> int:
     """Return which view is shown first: the one with most cards that can be read without zooming."""
     scales = [scale_of(view["width"], view["height"]) for view in laid]
     readable = [place for place, view in enumerate(laid) if scales[place] >= READABLE and len(view["nodes"]) >= LEAST]
     if not readable:
-        return max(range(len(laid)), key=lambda place: (scales[place], -place)) if max(scales) > 0 else otherwise
+        return max(range(len(laid)), key=lambda place: (scales[place], -place))
     return max(readable, key=lambda place: (len(laid[place]["nodes"]), -place))
 
 

@@ -16,7 +16,7 @@ from gradviz.style import Options, wording
 from gradviz.views.charts import Series, chart
 from gradviz.views.drawing import arranged
 from gradviz.views.page.story import Curve, Story
-from gradviz.views.page.views import LARGEST, READABLE, first_shown, views
+from gradviz.views.page.views import LARGEST, READABLE, first_shown, of_a_size, views
 
 __all__ = ["still"]
 
@@ -43,6 +43,7 @@ def section(title: str, content: str) -> str:
 
 def picture(frame: Frame, options: Options) -> str:
     """Return the SVG of a frame, folded and closed as far as it takes to be read."""
+    frame = of_a_size(frame)
     found = views(frame.graph)
     view = found[first_shown(found)]
     closed = not view.opened and any(node.scope for node in frame.graph)

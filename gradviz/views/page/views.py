@@ -12,9 +12,10 @@ from gradviz.graphs.nodes import Edge
 from gradviz.transforms.lifting import Lifted
 from gradviz.views.cards import as_frame
 
-__all__ = ["View", "first_shown", "scope_paths", "views"]
+__all__ = ["View", "first_shown", "of_a_size", "scope_paths", "views"]
 
 READABLE = 60  # nodes; the first view shown has no more, if there is such a one
+NODES = 4000  # of a graph; of a larger one a part is on the page
 LARGEST = 400  # nodes of a view
 WHOLE = 1600  # nodes of the view in which everything is open
 VIEWS = 24
@@ -107,6 +108,20 @@ def scope_paths(graph: Graph) -> list[Scope]:
     """
     prefixes = (node.scope[:length] for node in graph.nodes for length in range(1, len(node.scope) + 1))
     return list(dict.fromkeys(prefixes))
+
+
+def of_a_size(frame: Frame) -> Frame:
+    """Return a frame with at most 4,000 nodes: repeats drawn once, and if need be only what is near the result.
+
+    >>> from gradviz.graphs import Node
+    >>> frame = as_frame(Graph((Node(0, "x", "input", "input"),)))
+    >>> of_a_size(frame) is frame
+    True
+    """
+    if len(frame.graph) <= NODES:
+        return frame
+    small = transforms.fold(frame)
+    return small if len(small.graph) <= NODES else _near_result(View((), True, small, frame)).frame
 
 
 def _near_result(view: View) -> View:

@@ -16,6 +16,7 @@ from gradviz.views.page.scenes import Scene
 from gradviz.views.page.shell import shell
 from gradviz.views.page.still import still
 from gradviz.views.page.story import Story
+from gradviz.views.page.views import of_a_size
 
 if TYPE_CHECKING:
     from gradviz.tracing.reading import Run
@@ -113,10 +114,10 @@ class Report:
             shown.notes.append(str(frame.meta.get("replay", "")))
             shown.structures.append(prints[place])
             if prints[place] in drawn:
-                scene = shown.scenes.get(prints[place])
-                if scene is None:
-                    scene = shown.scenes[prints[place]] = Scene(frame, self.options, self.direction, self.story)
-                scene.add(frame, place, int(self.story.kept[place]))
+                part, whole = of_a_size(frame), len(frame.graph)
+                if prints[place] not in shown.scenes:
+                    shown.scenes[prints[place]] = Scene(part, self.options, self.direction, self.story, whole)
+                shown.scenes[prints[place]].add(part, place, int(self.story.kept[place]))
         return shown
 
 

@@ -105,13 +105,14 @@ class Chart {
   grid() {
     const across = ticksOf(...this.span(), Math.max(2, this.width / 90)).filter(Number.isInteger);
     const up = this.log ? powersOf(this.low, this.high) : ticksOf(this.low, this.high, Math.max(2, this.height / 32));
+    const labels = distinct(up);
     const bottom = this.height - MARGINS.bottom;
     const right = this.width - MARGINS.right;
     return [
       ...across.flatMap((step) => [draw("line", { class: "grid", x1: this.x(step), x2: this.x(step), y1: MARGINS.top, y2: bottom }),
         draw("text", { class: "tick", x: this.x(step), y: bottom + 14, "text-anchor": "middle" }, formatNumber(step, 6))]),
-      ...up.flatMap((value) => [draw("line", { class: "grid", x1: MARGINS.left, x2: right, y1: this.y(value), y2: this.y(value) }),
-        draw("text", { class: "tick", x: MARGINS.left - 6, y: this.y(value) + 3.5, "text-anchor": "end" }, formatNumber(value, 3))]),
+      ...up.flatMap((value, i) => [draw("line", { class: "grid", x1: MARGINS.left, x2: right, y1: this.y(value), y2: this.y(value) }),
+        draw("text", { class: "tick", x: MARGINS.left - 6, y: this.y(value) + 3.5, "text-anchor": "end" }, labels[i])]),
     ];
   }
 
@@ -163,6 +164,15 @@ function ticksOf(low, high, most) {
   const found = [];
   for (let i = Math.ceil(low / step); i * step <= high; i += 1) found.push(Number((i * step).toPrecision(12)));
   return found;
+}
+
+// Labels with as few digits as tell the numbers apart.
+function distinct(numbers) {
+  for (let precision = 3; precision < 9; precision += 1) {
+    const labels = numbers.map((x) => formatNumber(x, precision));
+    if (new Set(labels).size === labels.length) return labels;
+  }
+  return numbers.map((x) => formatNumber(x, 9));
 }
 
 function powersOf(low, high) {

@@ -108,6 +108,8 @@ function foldToggle(view) {
 }
 
 function partToggle(view) {
+  const { nodes, whole: all } = scene();
+  if (all > nodes.length) return [make("span", { class: "quiet said" }, `made from ${formatCount(all)} nodes, too many for all of them to be here`)];
   if (!scene().views.some((found) => found.part)) return [];
   const other = otherPart();
   const count = make("span", { class: "quiet said" }, `${formatCount(view.nodes.length)} of ${formatCount(scene().nodes.length)} nodes, those nearest to the result`);
