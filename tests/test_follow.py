@@ -1,5 +1,6 @@
 """Reading a run while another process writes it: never a wrong value, nothing missed, and nobody disturbed."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -54,6 +55,22 @@ def true_row(kind, i):
     if kind == "large":
         return np.arange(1200.0) + i, np.arange(1200.0) - i
     return np.full(1 + (i // 5) % 7, i / 3), -np.full(1 + (i // 5) % 7, float(i))
+
+
+REWRITER = """
+import itertools, sys
+import numpy as np
+from gradviz.tracing.recorder import trace
+from tests.params import Param
+w = Param(None)
+for run in itertools.count(1):  # in every run another number is everywhere
+    with trace(sys.argv[1], params={"w": w}, exist=sys.argv[2]) as t:
+        for i in range(10 * run % 97 + 1):
+            w.data = w.grad = np.full(1500 if run % 3 == 0 else 1 + (i // 7) % 3, float(run))
+            t.step(run + i / 1024)
+    if run == 20:
+        print("begun", flush=True)
+"""
 
 
 class Writer:
@@ -247,6 +264,26 @@ def test_another_run_in_its_place_is_not_mixed_in(tmp_path, exist):
             assert opened.frame(3).value("w") == 1.0
         assert len(open_run(tmp_path / "run")) == 18
         assert list(run.follow()) == []
+
+
+@pytest.mark.parametrize("exist", ["overwrite", "number"])
+def test_runs_that_take_the_place_of_each_other_are_never_mixed(tmp_path, exist):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    line = [sys.executable, "-S", "-c", REWRITER, str(tmp_path / "run"), exist]
+    seen = set()
+    with subprocess.Popen(line, env=env, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline() == b"begun\n"
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            with contextlib.suppress(TraceError):  # in the moment between two runs there is none
+                run = open_run(tmp_path / "run")
+                rows = run.to_rows()
+                number = int(rows[0]["loss"]) if rows else 0
+                seen.add(number)
+                assert [row["loss"] for row in rows] == [number + i / 1024 for i in range(len(rows))]
+                assert all(np.all(row[key] == number) for row in rows for key in ("w", "w.grad"))
+        writer.kill()
+    assert len(seen) > 5
 
 
 def test_new_structures_are_seen(tmp_path):

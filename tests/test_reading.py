@@ -338,7 +338,10 @@ def test_a_cut_file_keeps_its_front(tmp_path):
     path.write_bytes(path.read_bytes()[: -64 * 5 - 1])
     run = open_run(tmp_path / "run")
     assert np.array_equal(run.loss, history[:14, 0])
-    assert run.damage == ["seg-0000.npy: the header counts 20 rows, the file holds 14"]
+    assert run.damage == [
+        "events.jsonl: the run was closed after 20 steps, the segments hold 14",
+        "seg-0000.npy: the header counts 20 rows, the file holds 14",
+    ]
 
 
 def test_a_destroyed_header_is_made_up_for(tmp_path):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradviz.errors import GradvizValueError, TraceError
 from gradviz.tracing.segments import regular
-from gradviz.tracing.store import LOCK
+from gradviz.tracing.store import INFO, LOCK
 
 if sys.platform == "win32":
     import msvcrt
@@ -20,7 +20,7 @@ else:
 if TYPE_CHECKING:
     from gradviz.tracing.reading import Run
 
-__all__ = ["added_rows", "is_live", "wait_for_run"]
+__all__ = ["Place", "added_rows", "is_live", "wait_for_run"]
 
 SHORTEST_POLL = 0.001  # seconds
 
@@ -56,10 +56,46 @@ def _unlocked(descriptor: int) -> bool:
     return True
 
 
+class Place:
+    """A run directory, watched: whether its run is being written (``"live"``), ``"ended"``, or ``"gone"``.
+
+    Gone is a run that was removed, or that another one is taking the place of: a writer locks the directory, says
+    so in the lock file, and only then removes what was there and writes ``run.json``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._identity = self._found()
+
+    @property
+    def state(self) -> str:
+        """What is the case now."""
+        is_locked = is_live(self._folder)
+        if self._identity is None or self._found() != self._identity:
+            return "gone"
+        if not is_locked:
+            return "ended"
+        return "gone" if self._locked_at() > self._identity[2] else "live"
+
+    def _found(self) -> tuple[int, int, int] | None:
+        """Return what tells this run from others: the file that says what it is, and when it was written."""
+        try:
+            found = (self._folder / INFO).lstat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_mtime_ns
+
+    def _locked_at(self) -> int:
+        try:
+            return (self._folder / LOCK).lstat().st_mtime_ns
+        except OSError:
+            return 0
+
+
 def wait_for_run(folder: Path, seconds: float) -> None:
     """Wait until there is a run in the directory, but not longer than this."""
     end = time.monotonic() + seconds
-    while not (folder / "run.json").is_file() and time.monotonic() < end:
+    while not (folder / INFO).is_file() and time.monotonic() < end:
         time.sleep(0.02)
 
 

@@ -159,14 +159,25 @@ class RunFiles:
         self.records.check(self.segments)
         for part in self.segments.values():
             part.rows.check_arrays()
-        if self.is_settled and not self.was_replaced:
-            self.notes |= dict.fromkeys(self._missing())
+        if self.is_settled and self.is_in_place:
+            self._check_completeness()
+
+    def _check_completeness(self) -> None:
+        try:
+            missing = list(self._missing())
+        except OSError:
+            if self.is_in_place:
+                raise
+            return
+        if self.is_in_place:  # still
+            self.notes |= dict.fromkeys(missing)
 
     def _missing(self) -> Iterator[str]:
         """Yield what the run says it has and has not."""
         yield from missing_leaves(self.folder, self.records, self.segments)
         yield from wrong_index(self.folder, self.segments)
-        yield from missing_events(self.event_lines.events, sum(part.rows.count for part in self.segments.values()))
+        if not self.damage:  # otherwise it has been said what is missing
+            yield from missing_events(self.event_lines.events, sum(part.rows.count for part in self.segments.values()))
 
     @property
     def is_live(self) -> bool:
@@ -176,7 +187,7 @@ class RunFiles:
     def _read(self) -> None:
         """Read what is new, unless another run has taken the place of this one."""
         is_live = self._place.state == "live"
-        order, known, events = self._order.array, set(self.segments), len(self.event_lines.events)
+        order, known, events, notes = self._order.array, set(self.segments), len(self.event_lines.events), [*self.notes]
         try:
             self.records.refresh(is_live=is_live)
             self.event_lines.refresh(is_live=is_live)
@@ -189,6 +200,7 @@ class RunFiles:
             self._order = Growing(order)
             self.segments = {n: part for n, part in self.segments.items() if n in known}
             del self.event_lines.events[events:]
+            self.notes = dict.fromkeys(notes)
             self.notes["the run was replaced or removed while it was read: later steps are not known"] = None
             self.is_settled = self.was_replaced = True
 

@@ -61,7 +61,8 @@ class Index:
         if not intact.all():
             wrong = start + np.flatnonzero(~intact)
             self.notes[f"index.npy: entries {ranges(wrong)} are damaged"] = None
-        return found[intact]
+        kept: np.ndarray = found[intact]
+        return kept
 
     def _check_header(self) -> None:
         header = split_header(self._file.data)

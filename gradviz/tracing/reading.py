@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +16,7 @@ from gradviz.escape import clean
 from gradviz.graphs import Frame, Graph
 from gradviz.tracing.choosing import between, is_pattern, matching
 from gradviz.tracing.fetching import local_folder
-from gradviz.tracing.following import added_rows, is_live, wait_for_run
+from gradviz.tracing.following import Place, added_rows, wait_for_run
 from gradviz.tracing.history import History, assembled
 from gradviz.tracing.opening import RunFiles, StructureRows, heads_of, pieces_of
 from gradviz.tracing.outputs import Outputs
@@ -24,7 +25,7 @@ from gradviz.tracing.replaying import Replayer
 __all__ = ["Run", "open_run"]
 
 ROWS_AT_ONCE = 1 << 24  # bytes read at once when iterating
-ATTEMPTS = 5  # to open a run that is being replaced by another one
+ATTEMPTS, PAUSE = 100, 0.02  # to open a run that another one is taking the place of; seconds
 Made = TypeVar("Made")
 
 
@@ -53,11 +54,24 @@ def open_run(path: str | os.PathLike[str], *, follow: bool = False, timeout: flo
         wait_for_run(folder, timeout)
     if not (folder / "run.json").is_file():
         raise TraceError(f"there is no run in {folder}", hint=_advice(folder))
-    for _ in range(ATTEMPTS):
-        files = RunFiles(folder)
-        if not files.was_replaced:
-            break
+    files = _opened(folder)
     return Run(files, Replayer(files), follow=follow)
+
+
+def _opened(folder: Path) -> RunFiles:
+    """Read what is there; if another run is just taking its place, wait for that."""
+    for _ in range(ATTEMPTS):
+        place = Place(folder)
+        try:
+            files = RunFiles(folder)
+        except OSError:
+            if place.state != "gone":
+                raise
+        else:
+            if not files.was_replaced:
+                return files
+        time.sleep(PAUSE)
+    raise TraceError(f"another run is being written to {folder}", hint="try again when it has begun")
 
 
 def _advice(folder: Path) -> str:
@@ -137,7 +151,7 @@ class Run(Outputs):
     @property
     def is_live(self) -> bool:
         """Whether a process is writing the run."""
-        return not self._files.is_settled and is_live(self.path)
+        return self._files.is_live
 
     def refresh(self) -> bool:
         """Read on; return whether there are more iterations or events. A part of a run stays as it is."""

@@ -84,6 +84,8 @@ class Replayer:
 
     def check(self) -> list[str]:
         """Read all checkpoints and first inputs, and return what is wrong with them, in words."""
+        if not self._files.is_in_place:
+            return []
         paths = sorted(self._files.folder.glob("leaves-*.npy"))
         return [*self._checkpoints.check(), *(note for path in paths for note in _wrong_leaves(path))]
 
