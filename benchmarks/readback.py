@@ -122,8 +122,8 @@ def of_step(gradviz: Any, path: Path, step: int) -> dict[str, Ask]:
     """Return the ways to read one step."""
     plain = path / "seg-0000.npy"
     return {
-        "gradviz": lambda run: next(iter(run[step:])),
-        "opening included": lambda run: next(iter(gradviz.open_run(path)[step:])),
+        "gradviz": lambda run: next(iter(run[step : step + 1])),
+        "opening included": lambda run: next(iter(gradviz.open_run(path)[step : step + 1])),
         "numpy.load": lambda run: np.array(np.load(plain, mmap_mode="r")[step]),
     }
 
