@@ -226,6 +226,17 @@ def test_learning_rates_may_change(tmp_path):
     assert len(rates) == 9
 
 
+def test_a_rate_written_out_in_the_loop_may_change(tmp_path):
+    def update(model, step):
+        for p in model.params.values():
+            p.data = p.data - (0.1 if step < 4 else 0.05 if step < 17 else 0.025) * p.grad
+
+    truth = train(tmp_path / "run", update)
+    run = open_run(tmp_path / "run")
+    for step in (9, 25, 16, 5):
+        check_frame(run.frame(step), truth[step])
+
+
 def test_descend_tells_its_rule(tmp_path):
     model = Model(seed=3)
     start = {name: np.array(p.data) for name, p in model.params.items()}
