@@ -115,9 +115,9 @@ def overhead_table(found: Sequence[Overhead]) -> Table:
     note = (
         "Every step logged; processor time, beside an untraced block right before, medians of the rounds. The line: "
         "loss, two parameters, two gradients. The MLP 784-256-10 in float32: 1.6 MB of values and gradients; auto "
-        "keeps their norms and checksums, and everything at every 50th step. `copied in memory` is the least that "
-        "keeping everything can cost; `untraced, once more` shows how far the figures wander. Not every peer writes as "
-        "much: see their names."
+        "keeps their norms and checksums, and everything at every 50th step. `copied in memory` and `bytes in a file` "
+        "are the least that keeping everything can cost; `untraced, once more` shows how far the figures wander. Not "
+        "every peer writes as much: see their names."
     )
     header = ["training", "log", "a step", "added", "speed kept", "wanted"]
     return Table("Every step logged", header, body, note)

@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.arrays import draw, mlp_loss
 from benchmarks.contestants import Contestant, Gradviz
 from benchmarks.harness import Effort, FrozenHeap
-from benchmarks.sinks import LINE_SINKS, NETWORK_SINKS, Sink, Untraced
+from benchmarks.sinks import LINE_SINKS, NETWORK_SINKS, OWN_SINKS, Sink, Untraced
 
 RATE = 0.05
 WARM_UP = 5  # steps before the clock runs: the first one writes the graph
@@ -97,6 +97,7 @@ class Minibatches(Network):
     """The same with other images at every step, which are to be recorded too."""
 
     name = "trace MLP, other 64 each step"
+    sinks = OWN_SINKS
     batches = 8
 
 
