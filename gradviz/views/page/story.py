@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Story"]
 
 NUMBERS = 700_000  # numbers of all nodes at all steps; a number takes about 5 bytes of the page
-ELEMENTS = 500_000_000  # of all values and gradients together; each takes about 20 ns
+ELEMENTS = 200_000_000  # of all values and gradients together, for a report within seconds
 STEPS = 1000  # shown at most
 FEWEST = 20  # shown at least, however large the graph
 CURVES = 60  # parameters that are drawn
