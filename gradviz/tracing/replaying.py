@@ -8,6 +8,7 @@ this way is not shown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -259,10 +260,9 @@ def _read_leaves(files: RunFiles, base: int, graph: Graph) -> Leaves:
     """Read the inputs and constants of the first step of a structure, by node."""
     part = files.segments.get(base)
     listed = part.rows.layout.columns if part else _listed(files, base)
-    columns = leaf_columns(graph, listed)
+    columns, layout = _leaf_layout(graph, listed)
     if not columns:
         return {}
-    layout = Layout(columns.values())
     if not files.is_in_place:
         raise ReplayError("inputs and constants are not known: another run was written to the directory")
     try:
@@ -278,6 +278,16 @@ def _read_leaves(files: RunFiles, base: int, graph: Graph) -> Leaves:
             raise ReplayError(f"the value of {graph.nodes[node].name!r} is damaged in the trace")
         leaves[node] = values[0].item() if column.is_scalar else values[0, ...]
     return leaves
+
+
+def _leaf_layout(graph: Graph, listed: Sequence[Column]) -> tuple[dict[int, Column], Layout]:
+    """Return the columns of the leaves by node, and how they lie in a row; a graph may come from anywhere."""
+    try:
+        found = leaf_columns(graph, listed)
+        columns = {node: Column.checked((c.name, c.part, c.dtype, c.shape)) for node, c in found.items()}
+        return columns, Layout(columns.values())
+    except (TypeError, ValueError) as error:
+        raise ReplayError(f"inputs and constants are not known: {str(error).splitlines()[0]}") from error
 
 
 def _wrong_leaves(path: Path) -> list[str]:
