@@ -26,7 +26,7 @@ def summed(x: np.ndarray) -> list[float]:
     if x.size and x.dtype.kind == "f":
         flat = x.ravel().astype(np.float64, copy=False)
         with np.errstate(all="ignore"):
-            low, high, norm = float(flat.min()), float(flat.max()), math.sqrt(float(flat @ flat))
+            low, high, norm = float(flat.min()), float(flat.max()), math.sqrt(float(np.einsum("i,i", flat, flat)))
         if math.isfinite(low) and math.isfinite(high) and math.isfinite(norm):
             return [low, high, float(flat.mean()), norm, flat.size - int(np.count_nonzero(flat)), 0, 0]
     found = wording.summary(x)
