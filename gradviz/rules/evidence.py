@@ -77,7 +77,8 @@ class Evidence:
         """Return the largest norm that all parameters together have had up to these positions."""
         squares, at = np.zeros(0), np.zeros(0, int)
         for track in self.tracks.values():
-            own = np.square(np.nan_to_num(track.norm, nan=0.0, posinf=0.0))
+            with np.errstate(over="ignore"):
+                own = np.square(np.nan_to_num(track.norm, nan=0.0, posinf=0.0))
             squares, at = (own if not len(at) else squares + own), track.at
         most = np.append(np.sqrt(np.maximum.accumulate(squares)), 0.0)
         found: np.ndarray = most[np.minimum(np.searchsorted(at, positions), len(most) - 1)]
