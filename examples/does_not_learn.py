@@ -22,7 +22,7 @@ except ImportError:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default="out/does-not-learn", help="where to write (default: out/does-not-learn)")
+    parser.add_argument("--out", default="out/does_not_learn", help="where to write (default: out/does_not_learn)")
     out = Path(parser.parse_args().out)
 
     patients, progress = load_diabetes(return_X_y=True)

@@ -22,6 +22,7 @@ FILES = {
     "article_graph": {"e.dot", "e.svg", "e.png"},
     "article_gallery": {"gallery.json"},
     "diabetes": {"run", "graph.svg", "graph.png", "log.csv"},
+    "does_not_learn": {"run", "report.html"},
     "moons": {"run", "graph.svg", "layers.svg", "layers.png", "boundary.png"},
     "sin_and_slope": {"sin.png", "parabola.png"},
     "sweep_dask": {"runs", "answer.csv"},
