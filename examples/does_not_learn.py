@@ -43,6 +43,7 @@ def main() -> int:
             loss.backward()
             log.step(loss)
             optimizer.step()
+    print("wrote", out / "run")
 
     run = gradviz.open_run(out / "run")
     print(f"the loss went from {run.loss[0]:.3g} to {run.loss[-1]:.3g}, and this is why:")
