@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.kinds import KINDS, truth, written
 
-LONGEST_LIFE = 0.03  # seconds
+LONGEST_LIFE = 0.02  # seconds
 
 
 class Acknowledging:
@@ -27,8 +27,11 @@ class Acknowledging:
         os.write(self._descriptor, b".")
 
 
-def kill_one(kind, path, life):
-    """Fork a writer, kill it after its life, and return how many steps it had acknowledged."""
+def kill_one(kind, path, life, *, from_birth):
+    """Fork a writer, kill it when its life is over, and return how many steps it had acknowledged.
+
+    Its life is counted from the fork, or else from its first step.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -38,9 +41,9 @@ def kill_one(kind, path, life):
         finally:
             os._exit(1)
     os.close(writing)
+    acknowledged = 0 if from_birth else len(os.read(reading, 1))
     time.sleep(life)
     os.kill(child, signal.SIGKILL)
-    acknowledged = 0
     while data := os.read(reading, 65536):
         acknowledged += len(data)
     os.close(reading)
@@ -57,7 +60,7 @@ def main(kind, folder, seed, times):
     written(kind, Path(folder) / "first", 2)  # everything is imported and compiled
     for i in range(int(times)):
         life = random_.uniform(0.0, LONGEST_LIFE)
-        print(kill_one(kind, Path(folder) / f"run{i}", life), flush=True)
+        print(kill_one(kind, Path(folder) / f"run{i}", life, from_birth=i % 4 == 0), flush=True)
 
 
 if __name__ == "__main__":

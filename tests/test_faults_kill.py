@@ -27,7 +27,7 @@ def test_nothing_acknowledged_is_lost(tmp_path, kind):
     assert killed.returncode == 0, killed.stderr.decode()
     counts = [int(line) for line in killed.stdout.split()]
     assert len(counts) == TIMES
-    assert max(counts) > 5
+    assert sum(map(bool, counts)) >= TIMES * 3 // 4
     expected = truth(kind, max(counts) + 1)
     for i, acknowledged in enumerate(counts):
         path = place(kind, tmp_path / f"run{i}")
@@ -44,7 +44,7 @@ def check(kind, path, acknowledged, expected):
     assert sorted(steps) == list(range(len(steps)))
     assert all(losses[i] == expected[step]["loss"] for i, step in enumerate(steps))
     run = open_run(path)
-    assert run.damage == []
+    assert run.damage == torn_lines(path)
     assert np.array_equal(run.steps, np.arange(len(steps)))
     assert not any(differences(expected[row["step"]], row) for row in run)
     notes = [event["text"] for event in run.events if event["kind"] == "note"]
@@ -52,6 +52,12 @@ def check(kind, path, acknowledged, expected):
     if kind in {"checkpoints", "batches", "line", "dynamic"}:  # a step with a graph can be computed again
         steps = {0, acknowledged // 2, acknowledged - 2} & set(range(acknowledged))
         assert all(run.frame(step).meta["replay"] == "exact" for step in steps)
+
+
+def torn_lines(path):
+    """Return what is to be said of a last line without an end: the system may tear one where a page of 4 KB ends."""
+    lines = {file.name: file.read_bytes().split(b"\n") for file in path.glob("*.jsonl")}
+    return [f"{name}: line {len(parts)} is damaged" for name, parts in sorted(lines.items()) if parts[-1]]
 
 
 def check_unborn(path):

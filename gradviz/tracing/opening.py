@@ -176,8 +176,7 @@ class RunFiles:
         """Yield what the run says it has and has not."""
         yield from missing_leaves(self.folder, self.records, self.segments)
         yield from wrong_index(self.folder, self.segments)
-        if not self.damage:  # otherwise it has been said what is missing
-            yield from missing_events(self.event_lines.events, sum(part.rows.count for part in self.segments.values()))
+        yield from missing_events(self.event_lines.events, sum(part.rows.count for part in self.segments.values()))
 
     @property
     def is_live(self) -> bool:
