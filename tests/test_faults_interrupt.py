@@ -1,6 +1,7 @@
 """Ctrl-C anywhere in `step`, exceptions, forks, clocks that go backwards, several writers at once."""
 
 import dis
+import gc
 import os
 import random
 import sys
@@ -110,6 +111,7 @@ def test_ctrl_c_anywhere_in_step(tmp_path, kind):
         assert [step for step in range(steps) if step not in run.steps] in ([], [BEFORE]), where
         assert np.all(np.diff(run.steps) > 0), where
         assert not any(differences(expected[row["step"]], row) for row in run), where
+    gc.collect()
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), SystemExit(3), MemoryError()])

@@ -134,6 +134,7 @@ class Filing:
             self._enter_missing(self._index)
         for file in self._files():
             file.close()
+        self._pool.close()
 
     def abandon(self) -> None:
         """Let go of the files without touching them."""

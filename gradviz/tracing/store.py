@@ -83,6 +83,11 @@ class FilePool:
             del self._open[oldest]
             oldest.close()
 
+    def close(self) -> None:
+        """Close what is open, also a file whose maker was interrupted."""
+        while self._open:
+            self._open.popitem()[0].close()
+
 
 class RowFile:
     """A ``.npy`` file that rows are appended to.
