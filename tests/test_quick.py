@@ -99,8 +99,8 @@ def test_the_quick_way_writes_what_the_long_way_writes(program, options, tmp_pat
 
 def test_most_rows_go_the_quick_way(tmp_path, monkeypatch):
     asked = []
-    slowly = streams.Streams._write_asking
-    monkeypatch.setattr(streams.Streams, "_write_asking", lambda *given: asked.append(1) or slowly(*given))
+    slowly = streams.Streams.write
+    monkeypatch.setattr(streams.Streams, "write", lambda *given: asked.append(1) or slowly(*given))
     written(line, tmp_path / "line")
     assert len(asked) == 3
     asked.clear()

@@ -54,27 +54,13 @@ class Streams:
         self._streams: dict[Any, Stream] = {}
         self._found_names: dict[int, tuple[str, ...]] = {}
         self._structure_of: Callable[[Any], int | None] = self._first_structure
-        self._quick: Quick | None = None  # of the structure of the last row
+        self.quick: Quick | None = None  # to be tried before `write`: for the structure of the last row
         self._quick_ways = 0
         self._has_arrays = self._has_chosen = self._is_closed = False
         self.params: Mapping[str, Any] = given or NONE  # those of the last row
 
     def write(self, step: int, loss: Any) -> Written:
-        """Write the row of one step."""
-        quick = self._quick
-        if quick is not None:
-            numbers = quick.glance(loss, quick.params)
-            if numbers is not None:
-                if self._filing.has_index:
-                    self._filing.reserve()
-                quick.rows.store(step, numbers)
-                if self._filing.has_index:
-                    self._filing.enter(step, quick.rows)
-                return quick.rows, numbers[0], quick.params
-        return self._write_asking(step, loss)
-
-    def _write_asking(self, step: int, loss: Any) -> Written:
-        """Write a row after finding out which structure it has, and whether it fits the segment."""
+        """Write the row of one step, after finding out which structure it has, and whether it fits the segment."""
         key: int | None = None
         value: Any = loss
         if not isinstance(loss, float):
@@ -103,9 +89,9 @@ class Streams:
         """Look for a quicker way when the same has been written twice in a row."""
         stream.seen += 1
         if stream.seen == 2 and self._quick_ways < QUICK_LIMIT:
-            stream.quick = quick_way(rows, stream.watch, loss, params)
+            stream.quick = quick_way(self._filing, rows, stream.watch, loss, params)
             self._quick_ways += stream.quick is not None
-        self._quick = stream.quick
+        self.quick = stream.quick
 
     # -- what happens rarely -------------------------------------------------------------------
 
@@ -114,7 +100,7 @@ class Streams:
         if self._is_closed:
             raise TraceError("the trace is closed", hint="call step() inside the with block", where=self._filing.folder)
         stream = self._streams.setdefault(key, Stream())
-        self._quick = stream.quick = None
+        self.quick = stream.quick = None
         inputs: list[Any] = []
         if stream.watch is not None:
             stream, inputs = self._settled(key, stream, step, loss)
@@ -252,7 +238,7 @@ class Streams:
         if not lower:
             return None
         self._form = lower[0]
-        self._quick = None
+        self.quick = None
         for stream in self._streams.values():
             stream.rows = stream.quick = None
             if lower[0] == "loss":
@@ -268,7 +254,7 @@ class Streams:
     def close(self) -> None:
         """Write nothing more."""
         self._streams.clear()
-        self._quick = None
+        self.quick = None
         self._is_closed = True
 
 
