@@ -209,12 +209,10 @@ class RunFiles:
         """Read on. Rows are looked at before the index: once that is there, it alone tells the order."""
         if self._index is None:
             rows = self._more_of_the_first()
-            if not (self.folder / INDEX).exists():
-                self._order.add(rows)
+            index = Index(self.folder / INDEX) if (self.folder / INDEX).exists() else None
+            if index is None or index.count < self._rows_seen:
+                self._order.add(rows)  # an index that is shorter is being made from the rows of the first segment
                 return
-            index = Index(self.folder / INDEX)
-            if index.count < self._rows_seen:
-                return  # it is being made from the rows of the first segment
             self._index, self._order = index, Growing(np.zeros((0, 2), np.int64))
         self._order.add(self._there(self._index))
 
