@@ -131,6 +131,9 @@ def test_unknown_names_suggest_close_ones(tmp_path):
         run["weight"]
     with pytest.raises(UnknownNameError, match="did you mean b"):
         run["bb"]
+    for wrong in (slice("a", "b"), slice(1.5), slice(None, None, 0)):
+        with pytest.raises(GradvizTypeError, match=r"cannot be cut"):
+            run[wrong]
     with pytest.raises(GradvizTypeError, match=r"run.frame\(17\)"):
         run[3]
 

@@ -354,3 +354,43 @@ def test_run_json_says_which_process_of_how_many_wrote_it(tmp_path, monkeypatch)
     trace(tmp_path / "run", params={"w": Param(1.0)}).close()
     info = open_run(tmp_path / "run").info
     assert (info["rank"], info["world_size"]) == (2, 1)
+
+
+def test_parameters_of_a_model_or_as_pairs_or_one_alone(tmp_path):
+    model = gradviz.nn.MLP([2, 3, 1], "tanh", rng=0)
+    pairs = model.named_parameters()
+    names = tuple(name for name, _ in pairs)
+    alone = gradviz.Tensor([1.0, 2.0], name="v")
+    for given, expected in ((model, names), (pairs, names), (model.parameters(), names), (alone, ("v",))):
+        with trace(tmp_path / "run", params=given, exist="overwrite") as t:
+            t.step(1.0)
+        assert open_run(tmp_path / "run").names == expected
+
+
+def test_what_is_no_parameter_is_refused(tmp_path):
+    for wrong in ("w", 5, [np.ones(3)], {"w": 2.0}, [("w", 1.0)], [("w", 1.0, 2)]):
+        with pytest.raises(GradvizTypeError):
+            trace(tmp_path / "run", params=wrong)
+    assert not (tmp_path / "run").exists()
+
+
+def test_meta_that_no_reader_would_take_is_refused(tmp_path):
+    loop = {}
+    loop["again"] = loop
+    for wrong in (loop, {"x": "y" * (1 << 23)}, {"x": 10**5000}):
+        with pytest.raises(GradvizValueError):
+            trace(tmp_path / "run", meta=wrong)
+    with pytest.raises(GradvizTypeError, match="meta is a list"):
+        trace(tmp_path / "run", meta=[1])
+    assert not (tmp_path / "run").exists()
+
+
+def test_step_numbers_are_whole_and_fit_into_a_row(tmp_path):
+    with trace(tmp_path / "run", params={}) as t:
+        for wrong, error in (("7", GradvizTypeError), (1.5, GradvizTypeError), (2**63, GradvizValueError)):
+            with pytest.raises(error):
+                t.step(1.0, step=wrong)
+            with pytest.raises(error):
+                t.event("mine", "here", step=wrong)
+        t.step(1.0, step=np.int64(7))
+    assert open_run(tmp_path / "run").steps.tolist() == [7]

@@ -402,6 +402,8 @@ def test_options_are_checked(run, tmp_path):
             run.save(tmp_path / "report.html", **wrong)
     with pytest.raises(MissingFolderError):
         run.save(tmp_path / "nowhere" / "report.html")
+    with pytest.raises(GradvizValueError, match=r"a report is a page, not 'report\.pdf'"):
+        run.save(tmp_path / "report.pdf")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from gradviz.graphs import Graph
 from gradviz.tracing.layout import FLOAT, Column
 from gradviz.tracing.statistics import norm
 
-__all__ = ["Numbers", "input_columns", "leaf_columns", "norm", "normal", "scalar_loss"]
+__all__ = ["Numbers", "input_columns", "leaf_columns", "norm", "normal", "scalar_loss", "step_number"]
 
 OF_VALUES = frozenset(("value", "norm", "digest", "stats", "exponents"))
 EXACT_INT = 2**53  # larger integers are not all floats
@@ -62,3 +63,22 @@ def scalar_loss(loss: Any) -> float:
             f"the loss must be one number, not an array of shape {value.shape}", hint="take its mean or sum"
         )
     return float(value.reshape(()))
+
+
+def step_number(step: Any) -> int:
+    """Return the number of an iteration as a row can hold it.
+
+    >>> step_number("7")
+    Traceback (most recent call last):
+        ...
+    gradviz.errors.GradvizTypeError: step='7' is no whole number
+      give the number of the iteration, or leave it out to count from 0
+    """
+    try:
+        number = index(step)
+    except TypeError:
+        hint = "give the number of the iteration, or leave it out to count from 0"
+        raise GradvizTypeError(f"step={str(step)[:80]!r} is no whole number", hint=hint) from None
+    if not -(2**63) <= number < 2**63:
+        raise GradvizValueError(f"step is a number of {number.bit_length()} bits, which does not fit into 64")
+    return number

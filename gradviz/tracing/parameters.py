@@ -3,41 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from gradviz.errors import GradvizTypeError, GradvizValueError
 from gradviz.tracing.statistics import norm
 
-__all__ = ["Params", "gradient_norm", "has_graph", "named", "readable"]
+__all__ = ["Model", "Params", "gradient_norm", "has_graph", "named", "readable"]
+
+PLAIN = (int, float, str, bytes, tuple, list, dict, np.ndarray, np.generic)
+
+
+class Model(Protocol):
+    """Anything that knows its parameters by name, as a Module does."""
+
+    def named_parameters(self) -> Iterable[tuple[str, Any]]:
+        """Return the names and the parameters."""
+
 
 Params = Mapping[str, Any] | Sequence[Any]
 
 
-def named(params: Params) -> Mapping[str, Any]:
+def named(params: Params | Model) -> Mapping[str, Any]:
     """Return the parameters by name; those of a list are named by themselves, or ``p0``, ``p1``, ...
+
+    A model has names for its parameters, and pairs of name and parameter may be given as its
+    ``named_parameters()`` returns them.
 
     >>> named([1.5, 2.5])
     {'p0': 1.5, 'p1': 2.5}
+    >>> named([("w", 1.5), ("b", 2.5)])
+    {'w': 1.5, 'b': 2.5}
     """
-    if isinstance(params, Mapping):
-        wrong = [name for name in params if not isinstance(name, str)]
+    given = _listed(params)
+    if isinstance(given, Mapping):
+        wrong = [name for name in given if not isinstance(name, str)]
         if wrong:
             raise GradvizTypeError(f"a parameter's name must be a str, not {wrong[0]!r}")
-        return params
-    if not isinstance(params, Iterable):
-        raise GradvizTypeError(f"params is a {type(params).__name__}", hint='give names to tensors: {"w": w}')
-    names = [str(getattr(tensor, "name", None) or f"p{i}") for i, tensor in enumerate(params)]
+        return given
+    pairs = [_pair(item, i) for i, item in enumerate(given)]
+    names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         raise GradvizValueError(f"two parameters have one name: {names}", hint="pass a dict of names to parameters")
-    return dict(zip(names, params, strict=True))
+    return dict(pairs)
+
+
+def _listed(params: Any) -> Mapping[str, Any] | Iterable[Any]:
+    """Return what was given as a mapping or something to go through: a model, one tensor, a dict or a list."""
+    if isinstance(params, Mapping):
+        return params
+    if callable(list_them := getattr(params, "named_parameters", None)):
+        return dict(list_them())
+    if hasattr(params, "data") and hasattr(params, "grad"):
+        return [params]
+    if isinstance(params, str) or not isinstance(params, Iterable):
+        raise GradvizTypeError(f"params is a {type(params).__name__}", hint='give names to tensors: {"w": w}')
+    return params
+
+
+def _pair(item: Any, place: int) -> tuple[str, Any]:
+    """Return a parameter of a list with its name."""
+    if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
+        return item
+    return str(getattr(item, "name", None) or f"p{place}"), item
 
 
 def readable(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the parameters if none is a bare number, which has no ``data`` and ``grad`` to read at every step."""
+    """Return the parameters if none is a bare number or the like, which has no ``data`` and ``grad`` to read."""
     for name, tensor in params.items():
-        if isinstance(tensor, int | float | str | np.ndarray | np.generic):
+        if tensor is None or isinstance(tensor, PLAIN):
             raise GradvizTypeError(f"parameter {name[:80]!r} is a {type(tensor).__name__}", hint="give a Tensor")
     return params
 

@@ -288,6 +288,7 @@ class Run(Outputs):
     def __getitem__(self, key: Any) -> Any:
         """Return the history of one parameter, or a part of the run: ``run["w"]``, ``run[10:20]``, ``run["enc.*"]``."""
         if isinstance(key, slice):
+            _check_slice(key)
             return Run(self._files, self._replayer, self.now._order[key], self._only)
         if isinstance(key, tuple) and len(key) == 2 and isinstance(key[0], slice) and isinstance(key[1], str):
             return self[key[0]][key[1]]
@@ -375,6 +376,17 @@ class Run(Outputs):
         shown = clean(", ".join(self.names[:8]))
         last = f"loss {run.loss[0]:.6g} to {run.loss[-1]:.6g}"
         return f"Run({str(self.path)!r}, {len(run)} steps, {last}, parameters {shown})"
+
+
+def _check_slice(key: slice) -> None:
+    """Refuse bounds that are no positions."""
+    wrong = next((b for b in (key.start, key.stop, key.step) if b is not None and not hasattr(b, "__index__")), None)
+    if wrong is not None or key.step == 0:
+        shown = f"{str(wrong)[:80]!r}" if wrong is not None else "a step of 0"
+        raise GradvizTypeError(
+            f"a run cannot be cut at {shown}",
+            hint='run[10:20] takes positions, run.between(10, 20) numbers of steps, run[:, "w*"] names',
+        )
 
 
 def _cell(value: Any, there: bool) -> Any:

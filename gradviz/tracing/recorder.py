@@ -8,7 +8,6 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from operator import index
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,12 +16,12 @@ from gradviz.errors import GradvizTypeError, GradvizValueError, TraceError
 from gradviz.sources.updates import STEPPED
 from gradviz.tracing.budget import Budget, checked_budget
 from gradviz.tracing.checkpoints import Checkpoints
-from gradviz.tracing.columns import scalar_loss
+from gradviz.tracing.columns import scalar_loss, step_number
 from gradviz.tracing.events import Events, checked_kind
 from gradviz.tracing.filing import Filing
-from gradviz.tracing.information import plain_meta, surroundings
+from gradviz.tracing.information import checked_meta, surroundings
 from gradviz.tracing.levels import LEVELS
-from gradviz.tracing.parameters import Params, gradient_norm, named, readable
+from gradviz.tracing.parameters import Model, Params, gradient_norm, named, readable
 from gradviz.tracing.progress import Progress
 from gradviz.tracing.ranks import place_of, run_folder
 from gradviz.tracing.rows import Rows
@@ -45,7 +44,7 @@ _open_traces: weakref.WeakSet[Trace] = weakref.WeakSet()
 def trace(
     path: str | os.PathLike[str],
     *,
-    params: Params | None = None,
+    params: Params | Model | None = None,
     meta: Mapping[str, Any] | None = None,
     level: str = "auto",
     exist: str = "number",
@@ -64,8 +63,9 @@ def trace(
     Read it with `open_run`, or with ``numpy.load(path + "/seg-0000.npy", mmap_mode="r")``.
 
     ``params`` maps names to objects with ``data`` and ``grad`` (Tensors, or your own): it is read
-    anew at every step, so entries may be replaced. Without it, the parameters are those found in
-    the graph of the loss. ``meta`` is anything JSON can hold and is kept in ``run.json``.
+    anew at every step, so entries may be replaced. A list of Tensors, or a model, will do as well. Without it, the
+    parameters are those found in the graph of the loss. ``meta`` is anything JSON can hold, up to 4 MB, and is kept in
+    ``run.json``.
 
     ``level`` says what is kept of arrays (numbers always are): ``"full"`` everything; ``"stats"`` minimum, maximum,
     mean, norm, counts of zeros, NaNs and infinities, and a histogram of magnitudes; ``"scalars"`` the norm.
@@ -109,7 +109,7 @@ class Trace:
         self,
         path: str | os.PathLike[str],
         *,
-        params: Params | None = None,
+        params: Params | Model | None = None,
         meta: Mapping[str, Any] | None = None,
         level: str = "auto",
         exist: str = "number",
@@ -126,7 +126,7 @@ class Trace:
         info = {**surroundings(), "level": level, "checkpoint": _checked_interval(checkpoint)}
         info["rank"], info["world_size"] = place_of(rank, world_size)
         info["budget"] = checked_budget(budget)
-        info["meta"] = plain_meta(meta or {})
+        info["meta"] = checked_meta(meta)
         info["seed"] = info["meta"].get("seed")
         optimizer = checked_optimizer(optimizer)
         given = None if params is None else readable(named(params))
@@ -158,7 +158,7 @@ class Trace:
         a number; ``step`` is the number of the iteration (default: one more than the last, from 0).
         """
         with self._mutex:
-            number = self._next_step if step is None else index(step)
+            number = self._next_step if step is None else step_number(step)
             rows, value, params = self._streams.write(number, loss)
             previous, self._last_step = self._last_step, number
             self._next_step = number + 1
@@ -194,7 +194,7 @@ class Trace:
             if self._state == "closed":
                 raise TraceError("the trace is closed", hint="write events inside the with block", where=str(self.path))
             if self._state == "open":
-                self._events.say(self._last_step if step is None else index(step), kind, text, data)
+                self._events.say(self._last_step if step is None else step_number(step), kind, text, data)
                 self._events.write()
 
     def updates_by(self, kind: str, options: Mapping[str, Any]) -> None:

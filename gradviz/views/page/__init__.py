@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradviz.errors import GradvizValueError
+from gradviz.escape import clean
 from gradviz.files import write_atomically
 from gradviz.style import Options
 from gradviz.views.page.writer import to_html
@@ -15,15 +16,20 @@ if TYPE_CHECKING:
 
 __all__ = ["page_of", "save"]
 
+SUFFIXES = (".html", ".htm")
 LOOKS = ("title", "theme", "precision", "engine", "timeout")
 
 
 def save(run: Run, path: Path, **options: Any) -> Path:
     """Write the report of a run to ``path`` and return the path; for the options see `page_of`.
 
-    Raises `GradvizValueError` naming a bad option and `MissingFolderError` where the folder is missing.
+    Raises `GradvizValueError` naming a bad option or suffix and `MissingFolderError` where the folder is missing.
     """
-    return write_atomically(Path(path), page_of(run, **options))
+    if path.suffix.lower() not in SUFFIXES:
+        raise GradvizValueError(
+            f"a report is a page, not {clean(path.name, 80)!r}", hint="choose a name like report.html"
+        )
+    return write_atomically(path, page_of(run, **options))
 
 
 def page_of(run: Run, **options: Any) -> str:
