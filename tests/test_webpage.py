@@ -148,7 +148,7 @@ def test_the_page_can_be_read_without_scripts(page):
     assert len(page.of("svg")) == 1
     assert [attrs.get("scope") for attrs in page.of("th")] == ["col"] * 6 + ["row"] * 8
     assert {"add × 2", "0.8391", "np.sin(c)"} <= set(texts)
-    assert page.of("html") == [{"lang": "en"}]
+    assert page.of("html") == [{"lang": "en", "data-theme": "auto"}]
     assert not [attrs for tag, attrs in page.elements if "hidden" in attrs]
 
 

@@ -17,8 +17,9 @@ from gradviz.tracing.comparing import ParameterDiff, RunDiff, since
 from gradviz.tracing.framediff import FrameDiff, NodeDifference
 from gradviz.tracing.measuring import told_apart
 from gradviz.views.comparisoncharts import Chart, charts_of
+from gradviz.views.document import document
 from gradviz.views.drawing import draw
-from gradviz.views.webpage import FOLDER, STYLE, colours, figure, policy, td, widths
+from gradviz.views.webpage import FOLDER, colours, figure, td, widths
 
 __all__ = ["page", "save"]
 
@@ -28,29 +29,12 @@ NEAR = 60  # nodes; of a larger graph the surroundings of the first difference a
 HOPS = 3
 LINKS = f":root{{--a:{BRIGHT['blue']};--b:{BRIGHT['orange']}}}"
 DARK_LINKS = f"@media (prefers-color-scheme:dark){{:root{{--a:{BRIGHT['sky blue']};--b:{BRIGHT['orange']}}}}}"
-PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width,initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="gradviz">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
+BODY = """\
 <header><h1>{title}</h1>
 <ul class="key"><li class="a"><span></span>A: {a}</li><li class="b"><span></span>B: {b}</li></ul></header>
 <main>
 {sections}
-</main>
-<script type="application/json" id="data">{data}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+</main>"""
 
 
 Labels = tuple[str, str]
@@ -74,17 +58,16 @@ def page(found: RunDiff | FrameDiff, labels: Labels | None = None) -> str:
     style += _widths(body) + "".join((FOLDER / name).read_text("utf-8") for name in ("webpage.css", "comparison.css"))
     script = (FOLDER / "comparison.js").read_text("utf-8")
     a, b = labels or _labels(found)
+    title = _title(found)
     parts = {
-        "policy": policy(list(dict.fromkeys([style, *STYLE.findall(body)])), script),
-        "title": escape.for_html(_title(found)),
-        "style": style,
+        "title": escape.for_html(title),
         "a": escape.for_html(a),
         "b": escape.for_html(b),
         "sections": body,
-        "data": escape.for_json_script({"charts": [chart.data for chart in charts]}),
-        "script": script,
     }
-    return re.sub(r"\{(\w+)\}", lambda hit: parts[hit[1]], PAGE)
+    whole = re.sub(r"\{(\w+)\}", lambda hit: parts[hit[1]], BODY)
+    data = {"charts": [chart.data for chart in charts]}
+    return document(title=title, styles=[style], body=whole, data=data, script=script)
 
 
 def _widths(body: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from gradviz import escape
 from gradviz.graphs import Frame, Node, Number
 from gradviz.style import THEMES, Options, Theme, wording
 from gradviz.views.cards import file_name
+from gradviz.views.document import document
 from gradviz.views.svg import describe, title_of
 from gradviz.views.text import Cell, Lister, cell_text
 
@@ -27,35 +26,17 @@ FOLDER = Path(__file__).parent
 FULL = 17  # digits that give a number back exactly
 WRITTEN_OUT = 64  # elements of an array in the details
 LONG = 2000  # characters of one text in the details
-STYLE = re.compile(r"<style>([^<]*)</style>")
 LEAST_SHARE = 0.6  # of its size; a wider picture is scrolled
 HEADS = ("Name", "Op", "Shape", "Value", "Gradient", "Source")
 CHARTED = ("positive", "negative", "none", "bad")
-PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width,initial-scale=1">
-<meta name="color-scheme" content="{scheme}">
-<meta name="generator" content="gradviz">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
+BODY = """\
 <header><h1>{title}</h1><p>{about}</p></header>
 <main>
 {figures}
 <div class="table">
 {table}
 </div>
-</main>
-<script type="application/json" id="data">{data}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+</main>"""
 
 
 def to_html(drawing: Drawing) -> str:
@@ -85,35 +66,16 @@ def page(frame: Frame, options: Options, figures: Sequence[tuple[str, str]]) -> 
     title = title_of(frame, options)
     style = colours(options.theme) + widths(figures) + (FOLDER / "webpage.css").read_text("utf-8")
     script = (FOLDER / "webpage.js").read_text("utf-8")
-    styles = dict.fromkeys([style, *(text for _, svg in figures for text in STYLE.findall(svg))])
+    about = describe(frame, options)
     parts = {
-        "policy": policy(list(styles), script),
-        "scheme": {"auto": "light dark", "dark": "dark"}.get(options.theme, "light"),
         "title": escape.for_html(title),
-        "style": style,
-        "about": escape.for_html(describe(frame, options), limit=None),
+        "about": escape.for_html(about, limit=None),
         "figures": "\n".join(figure(caption, svg) for caption, svg in figures),
         "table": "\n".join(writer.table()),
-        "data": escape.for_json_script({"nodes": [writer.details(node) for node in frame.graph]}),
-        "script": script,
     }
-    return re.sub(r"\{(\w+)\}", lambda hit: parts[hit[1]], PAGE)
-
-
-def policy(styles: Sequence[str], script: str) -> str:
-    """Return the content security policy that allows these styles and this script, and nothing else.
-
-    >>> policy([""], "")[:60]
-    "default-src 'none'; style-src 'sha256-47DEQpj8HBSa+/TImW+5JC"
-    """
-    allowed = " ".join(map(source_hash, styles))
-    rules = ("default-src 'none'", f"style-src {allowed}", f"script-src {source_hash(script)}")
-    return "; ".join((*rules, "base-uri 'none'", "form-action 'none'"))
-
-
-def source_hash(text: str) -> str:
-    """Return the name of an inline style or script in a policy."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    body = re.sub(r"\{(\w+)\}", lambda hit: parts[hit[1]], BODY)
+    data = {"nodes": [writer.details(node) for node in frame.graph]}
+    return document(title=title, about=about, theme=options.theme, styles=[style], body=body, data=data, script=script)
 
 
 def colours(theme: str) -> str:

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
-from gradviz import escape
 from gradviz.style import THEMES, Theme
-from gradviz.views.webpage import policy
+from gradviz.views.document import document
 
 __all__ = ["palette", "shell"]
 
-PAGE = """\
-<!doctype html>
-<html lang="en" data-theme="{theme}">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width,initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="gradviz">
-<meta name="description" content="{about}">
-<title>{title}</title>
-{styles}
-</head>
-<body>
-{body}
-<script type="application/json" id="data">{data}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
-PLACES = re.compile(r"\{(theme|policy|about|title|styles|body|data|script)\}")
 LIGHT_SERIES = ("#0072b2", "#c04f00", "#00795a", "#a3327b", "#8f6200", "#5b6bb5")
 DARK_SERIES = ("#56b4e9", "#f0803c", "#2fbf95", "#dd92bb", "#e69f00", "#a9b4f0")
 
@@ -50,18 +27,11 @@ def shell(*, title: str, about: str, theme: str, styles: Sequence[str], body: st
     (0, 3, True)
     """
     own = [style for style in styles if style not in body]
+    known = theme if theme in THEMES else "auto"
     head = [palette(), *own]
-    parts = {
-        "theme": theme if theme in THEMES else "auto",
-        "policy": policy([*head, *(style for style in styles if style in body)], script),
-        "about": escape.for_html(about, limit=None),
-        "title": escape.for_html(title),
-        "styles": "\n".join(f"<style>{style}</style>" for style in head),
-        "body": body,
-        "data": escape.for_json_script(data),
-        "script": script,
-    }
-    return PLACES.sub(lambda hit: parts[hit[1]], PAGE)
+    return document(
+        title=title, about=about, theme=known, scheme="light dark", styles=head, body=body, data=data, script=script
+    )
 
 
 def palette() -> str:
