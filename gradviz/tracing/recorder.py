@@ -159,7 +159,11 @@ class Trace:
         """
         with self._mutex:
             number = self._next_step if step is None else step_number(step)
-            rows, value, params = self._streams.write(number, loss)
+            quick = self._streams.quick
+            if quick is not None and quick.write(number, loss):
+                rows, value, params = quick.written
+            else:
+                rows, value, params = self._streams.write(number, loss)
             previous, self._last_step = self._last_step, number
             self._next_step = number + 1
             if STEPPED.count != self._updates.seen or rows.is_checkpointed or self._events.waiting:
