@@ -23,7 +23,7 @@ class Quick(NamedTuple):
     """
 
     write: Callable[[int, Any], bool]
-    written: tuple[ScalarRows, float, Mapping[str, Any]]
+    written: tuple[Rows, float, Mapping[str, Any]]
 
 
 def quick_way(filing: Filing, rows: Rows, watch: Watch | None, loss: Any, params: Mapping[str, Any]) -> Quick | None:
