@@ -1,6 +1,7 @@
 """Checkpoints, the rules of the updates, and changing inputs: what it takes to compute a step again."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -318,11 +319,38 @@ def test_a_rate_that_changes_is_written_down(tmp_path):
     assert all(run.frame(step).meta["replay"] == "exact" for step in range(15))
 
 
-def test_a_rate_of_many_digits_is_found_at_the_next_checkpoints(tmp_path):
+def test_a_rate_of_many_digits_is_followed(tmp_path):
     train(tmp_path / "run", by_hand(lambda step: 0.01 if step < 5 else 1 / 300), steps=12)
     found = [(event["step"], event["rates"]) for event in events(tmp_path / "run", "update")]
-    assert found == [(0, dict.fromkeys("Wbs", 0.01)), (6, dict.fromkeys("Wbs", 1 / 300))]
+    assert found == [(0, dict.fromkeys("Wbs", 0.01)), (5, dict.fromkeys("Wbs", 1 / 300))]
     assert open_run(tmp_path / "run").frame(11).meta["replay"] == "exact"
+
+
+SCHEDULES = {
+    "exponential": lambda step: 1e-4 * 0.97**step,
+    "cosine": lambda step: 1e-4 * (1 + math.cos(math.pi * step / 50)),
+    "inverse": lambda step: 1e-4 / (1 + step / 7),
+    "warm up": lambda step: 1e-4 * min(1, (step + 1) / 13),
+}
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_steps_of_a_schedule_come_back_between_checkpoints(tmp_path, schedule, dtype):
+    seen = train(tmp_path / "run", by_hand(SCHEDULES[schedule]), parameters(dtype), steps=30, checkpoint=20)
+    run = open_run(tmp_path / "run")
+    for step, numbers in enumerate(seen):
+        frame = run.frame(step)
+        assert frame.meta["replay"] == "exact"
+        assert all(same_bits(np.asarray(frame.value(name)), numbers[name][0]) for name in "Wbs")
+
+
+def test_a_rate_that_few_elements_told_wrongly_is_found_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("gradviz.tracing.handwritten.rate_of", lambda old, grad, new, known=(): 1 / 7)
+    train(tmp_path / "run", by_hand(lambda step: 0.01 / (1 + step / 7)), steps=9, checkpoint=4)
+    told = [open_run(tmp_path / "run").frame(step).meta["replay"] for step in range(9)]
+    assert [step for step in range(9) if told[step] == "exact"] == [0, 4, 8]
+    assert "cannot be made again" in told[3]
 
 
 def test_rates_may_differ_by_parameter(tmp_path):
@@ -368,7 +396,7 @@ def test_rates_of_special_cases():
     assert rates_of({"w": (1.0, None)}, {"w": 2.0}) is None
     assert rates_of({"w": (1.0, 0.0)}, {"w": 1.0}) == {"w": 0.0}
     zero = np.zeros(3)
-    assert rates_of({"w": (zero, zero), "v": (1.0, 2.0)}, {"w": zero, "v": 0.8}) == {"w": 0.0, "v": 0.1}
+    assert rates_of({"w": (zero, zero), "v": (1.0, 2.0)}, {"w": zero, "v": 0.8}) == {"w": 0.1, "v": 0.1}
     bad = np.array([1.0, np.nan, np.inf])
     assert rates_of({"w": (zero, bad)}, {"w": zero - 0.1 * bad}) == {"w": 0.1}
     assert rates_of({"w": (np.zeros((0, 2)), np.zeros((0, 2)))}, {"w": np.zeros((0, 2))}) == {"w": 0.0}

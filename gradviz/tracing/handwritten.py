@@ -12,11 +12,13 @@ import numpy as np
 from gradviz.graphs.plain import same_bits
 from gradviz.tracing.updates import Say
 
-__all__ = ["HandWritten", "probes_of", "rate_of", "rates_of"]
+__all__ = ["HandWritten", "probes_of", "rate_of", "rates_of", "sharpest"]
 
 PROBES = 32  # elements a rate has to fit before all of them are looked at
 DIGITS = 17  # with so many every float64 can be told from its neighbours
 NEIGHBOURS = 8
+SHARP = 256  # elements that tell a changed rate best
+LOOKED_AT = 1 << 15  # elements among which those are looked for
 
 Numbers = Mapping[str, tuple[Any, Any]]  # value and gradient by name
 
@@ -25,7 +27,8 @@ class HandWritten:
     """Compares the parameters after an update with what ``old - lr * grad`` gives, and says which rates it finds.
 
     The first time every element is compared. Once the rates are known, a few elements, at the checkpoints of every
-    parameter and at the other steps of the largest, tell whether they still are: replay proves the rest.
+    parameter and at the other steps of the largest, tell whether they still are, and to what they have changed: replay
+    proves the rest. After a checkpoint, a rate of many digits that a few elements told is compared with all.
     """
 
     def __init__(self, say: Say) -> None:
@@ -33,6 +36,7 @@ class HandWritten:
         self._waiting: tuple[int, dict[str, tuple[Any, Any]]] | None = None
         self._rates: dict[str, float] = {}
         self._probes: dict[str, np.ndarray] = {}  # the elements that are looked at, of the largest parameter first
+        self._is_sure = True  # all elements have told the rates, or they are short
         self._has_warned = False
 
     @property
@@ -47,14 +51,17 @@ class HandWritten:
 
     def begin(self, step: int, numbers: Numbers) -> None:
         """Keep what is needed of the values and gradients at a checkpoint, to be compared after the update."""
-        self._probes = self._chosen(numbers)
+        self._probes = self._chosen(numbers) if self._is_sure else {}
         self.expect(step, numbers)
 
     def _chosen(self, numbers: Numbers) -> dict[str, np.ndarray]:
         """Choose the elements to look at, of every parameter whose rate is known."""
         known = [name for name in numbers if name in self._rates]
         by_size = sorted(known, key=lambda name: -np.size(numbers[name][0]))
-        return {name: probes_of(numbers[name][1]) for name in by_size}
+        chosen = {name: probes_of(numbers[name][1]) for name in by_size}
+        for name in by_size[:1]:
+            chosen[name] = np.concatenate([chosen[name], sharpest(*numbers[name])])
+        return chosen
 
     def expect(self, step: int, numbers: Numbers) -> None:
         """Keep what is needed of these values and gradients."""
@@ -81,6 +88,7 @@ class HandWritten:
             return
         if not self._probes:
             self._take(step, rates_of(before, values))
+            self._is_sure = True
             self._probes = self._chosen(before)
             return
         after = {name: self._part(name, value) for name, value in values.items()}
@@ -101,7 +109,8 @@ class HandWritten:
     def _change(self, step: int, found: dict[str, float] | None) -> None:
         """Take another rate if a few elements can tell it; if not, look at all of them after the next checkpoint."""
         is_one = len({*self._rates.values()}) == 1 and found is not None and len({*found.values()}) == 1
-        if found and all(map(is_short, found.values())) and (is_one or found.keys() == self._rates.keys()):
+        if found and (is_one or found.keys() == self._rates.keys()):
+            self._is_sure = all(map(is_short, found.values()))
             self._take(step, dict.fromkeys(self._rates, next(iter(found.values()))) | found)
         else:
             self._rates, self._probes = {}, {}
@@ -156,7 +165,14 @@ def rates_of(before: Numbers, after: Mapping[str, Any]) -> dict[str, float] | No
         if rate is None:
             return None
         rates[name] = rate
-    return {name: rates[name] for name in before if name in rates}
+    return _as_one({name: rates[name] for name in before if name in rates}, before, after)
+
+
+def _as_one(rates: dict[str, float], before: Numbers, after: Mapping[str, Any]) -> dict[str, float]:
+    """Return one rate for all if one of those found explains them all: a float32 leaves a choice."""
+    several = dict.fromkeys(rates.values())
+    one = (dict.fromkeys(rates, rate) for rate in several if len(several) > 1)
+    return next((same for same in one if fits(same, before, after)), rates)
 
 
 def rate_of(old: Any, grad: Any, new: Any, known: Iterable[float] = ()) -> float | None:
@@ -197,6 +213,22 @@ def probes_of(grad: Any) -> np.ndarray:
     if not np.isfinite(sizes[largest]):
         largest = int(np.where(np.isfinite(sizes), sizes, 0).argmax())
     return np.concatenate([[largest], np.arange(0, sizes.size, max(1, sizes.size // PROBES))])
+
+
+def sharpest(value: Any, grad: Any) -> np.ndarray:
+    """Return where an update is large beside the value, so that little of it is lost to rounding.
+
+    >>> sharpest(np.array([1.0, 0.001, 5.0]), np.array([2.0, 1.0, 0.0])).tolist()
+    [1, 0]
+    """
+    if not isinstance(value, np.ndarray) or not isinstance(grad, np.ndarray) or value.shape != grad.shape:
+        return np.zeros(0, np.int64)
+    stride = -(-value.size // LOOKED_AT) or 1
+    old, slope = (np.abs(x.reshape(-1)[::stride]).astype(float) for x in (value, grad))
+    with np.errstate(all="ignore"):
+        shares = np.where(np.isfinite(old) & np.isfinite(slope) & (slope > 0), old / slope, np.inf)
+    best = np.argpartition(shares, min(SHARP, shares.size - 1))[:SHARP] if shares.size else np.zeros(0, np.int64)
+    return np.sort(best[shares[best] < np.inf])[::-1] * stride
 
 
 def _candidates(old: Any, grad: Any, new: Any) -> Iterator[float]:
