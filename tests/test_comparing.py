@@ -263,6 +263,23 @@ def test_one_ulp_is_found_and_named(tmp_path):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+def test_inputs_that_change_later_are_the_same_bit_for_bit(tmp_path):
+    def batches(path):
+        w = Tensor(1.0, name="w")
+        with gradviz.trace(path, params={"w": w}) as log:
+            for step in range(4):
+                w.zero_grad()
+                x = np.full(3, float(step))
+                loss = ((w * x - 1) ** 2).mean()
+                loss.backward()
+                log.step(loss)
+        return gradviz.open_run(path)
+
+    found = diff(batches(tmp_path / "a"), batches(tmp_path / "b"))
+    assert len(found.parameters) == 2
+    assert "are the same: 4 steps, bit for bit" in str(found)
+
+
 def test_blocks_make_no_difference(tmp_path, monkeypatch):
     a, b = network(tmp_path / "a", level="full"), network(tmp_path / "b", level="full", bump=6)
     whole = diff(a, b).to_dict()
@@ -278,7 +295,11 @@ LEVELS = ("full", "scalars", "stats")
 def test_every_level_is_compared_with_every_other(tmp_path, one, other):
     a = network(tmp_path / "a", level=one)
     same, moved = network(tmp_path / "b", level=other), network(tmp_path / "c", level=other, rng=1)
-    assert diff(a, same).same
+    equal = diff(a, same)
+    assert equal.same
+    exact = one == other == "full"
+    assert ("bit for bit" if exact else "in all that both recorded: of 2 of 2 parameters") in str(equal)
+    assert {p.form for p in equal.parameters} <= ({"exact"} if exact else {"norm", "stats"})
     found = diff(a, moved)
     assert found.step == 0
     assert {p.value.step for p in found.parameters} == {0}

@@ -16,7 +16,7 @@ from gradviz.escape import clean
 from gradviz.graphs import Frame, Graph, GraphDiff
 from gradviz.style.wording import format_number
 from gradviz.tracing.framediff import FrameDiff, compare_frames, graph_dict, structure_lines
-from gradviz.tracing.lockstep import Side, common_steps, first_difference
+from gradviz.tracing.lockstep import Side, common_steps, first_difference, least_form
 from gradviz.tracing.measuring import Difference, measured, plain
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = ["ParameterDiff", "RunDiff", "diff", "since"]
 
 SHOWN = 20  # parameters, or facts about the runs, in the text
 ORDER = {"value": 0, "input": 0, "loss": 1, "gradient": 2}  # what comes first within one step
+LESS = {"digest": "checksums", "stats": "statistics", "norm": "norms", None: "nothing"}  # than the numbers
 SURROUNDINGS = ("level", "seed", "rank", "world_size", "machine", "system", "byteorder", "checkpoint", "budget")
 
 
@@ -34,7 +35,8 @@ class ParameterDiff:
     """One parameter, or an input that changes, of two runs.
 
     ``value`` and ``gradient`` are the first differences, None if there is none; ``first`` and ``last`` are its
-    values in the first and last step that both have, a pair each: numbers, or norms of arrays.
+    values in the first and last step that both have, a pair each: numbers, or norms of arrays. ``form`` is what was
+    compared of its values where least was recorded: ``exact``, ``digest``, ``stats``, ``norm``; None if nothing.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ParameterDiff:
     first: tuple[float | None, float | None]
     last: tuple[float | None, float | None]
     is_norm: bool = False
+    form: str | None = "exact"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -51,6 +54,7 @@ class ParameterDiff:
             "value": self.value and self.value.to_dict(),
             "gradient": self.gradient and self.gradient.to_dict(),
             "norms": self.is_norm,
+            "form": self.form,
             "first": [plain(number) for number in self.first],
             "last": [plain(number) for number in self.last],
         }
@@ -109,6 +113,15 @@ class RunDiff:
         """Whether steps, names, structures and all numbers are the same, bit for bit."""
         return self.step is None and not any((*self.only, *self.names))
 
+    @property
+    def extent(self) -> str:
+        """How far equality was seen: bit for bit, or in what less was recorded of some parameters."""
+        less = [one.form for one in self.parameters if one.form != "exact"]
+        if not less:
+            return "bit for bit"
+        kinds = [words for form, words in LESS.items() if form in less]
+        return f"in all that both recorded: of {len(less)} of {len(self.parameters)} parameters {' or '.join(kinds)}"
+
     def __bool__(self) -> bool:
         return not self.same
 
@@ -153,7 +166,7 @@ class RunDiff:
 
     def _headline(self) -> str:
         if self.same:
-            return f"{self.common} steps, bit for bit"
+            return f"{self.common} steps, {self.extent}"
         if self.step is not None:
             what = f", by {self.first.what} of {clean(self.first.name)}" if self.first else ", by their graphs"
             if self.first is not None and self.first.what == "loss":
@@ -324,6 +337,7 @@ def _parameter(a: Side, b: Side, at: tuple[np.ndarray, np.ndarray], name: str) -
         (first[0].number, first[1].number),
         (last[0].number, last[1].number),
         is_norm=any(size.is_norm for size in (*first, *last)),
+        form=least_form(a, b, at, name),
     )
 
 

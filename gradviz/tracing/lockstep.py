@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gradviz.tracing.opening import StructureRows
     from gradviz.tracing.reading import Run
 
-__all__ = ["Side", "Size", "common_steps", "differing_rows", "first_difference"]
+__all__ = ["Side", "Size", "common_steps", "differing_rows", "first_difference", "least_form"]
 
 BLOCK_BYTES = 1 << 24  # of rows read at once from each run
 FORMS = ("exact", "digest", "stats", "norm")  # from the most telling to the least
@@ -25,6 +25,7 @@ PARTS = {
     "gradient": {"exact": "grad", "digest": "grad_digest", "stats": "grad_stats", "norm": "grad_norm"},
     "input": {"exact": "input"},
 }
+VALUES = ("value", "input")
 
 
 class Size(NamedTuple):
@@ -110,6 +111,20 @@ def first_difference(
             if found is not None:
                 return begin + found[0], found[1]
     return None
+
+
+def least_form(a: Side, b: Side, at: tuple[np.ndarray, np.ndarray], name: str) -> str | None:
+    """Return the least telling form in which the value of a parameter is compared; None if in a step there is none.
+
+    An input is recorded from the step on in which it has changed; that it had not before is no lack.
+    """
+    forms: set[str | None] = set()
+    for _, _, segments in _stretches(a, b, at):
+        found = (_shared_form(a.forms(segments[0], name, what), b.forms(segments[1], name, what)) for what in VALUES)
+        forms.add(next(filter(None, found), None))
+    if None in forms and name in a.run.names:
+        return None
+    return max(filter(None, forms), key=FORMS.index, default=None)
 
 
 def _one_only(a: Side, b: Side, segments: tuple[int, int], name: str) -> bool:

@@ -78,7 +78,7 @@ def _widths(body: str) -> str:
 
 def _title(found: RunDiff | FrameDiff) -> str:
     if found.same:
-        return "The same, bit for bit"
+        return f"The same, {found.extent}" if isinstance(found, RunDiff) else "The same, bit for bit"
     if isinstance(found, RunDiff):
         return "Two runs that differ" if found.step is None else f"Two runs that part in step {found.step}"
     return "Two moments that differ"
