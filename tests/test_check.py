@@ -43,7 +43,7 @@ def test_findings_are_1_and_tell_what_where_and_what_helps(bad, capsys):
     [
         ("nan,vanishing", 0),
         ("nan,diverging", 1),
-        ("note", 0),
+        ("note", 1),
         ("warning", 1),
         ("none", 0),
         ("error,cut", 1),

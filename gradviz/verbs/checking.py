@@ -31,7 +31,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--fail-on",
         metavar="A,B",
-        help="rules or severities that make the exit status 1 (default: error,warning); none: always 0",
+        help="rules that make the exit status 1, or the least severity that does (default: warning); none: always 0",
     )
     parser.add_argument("--json", action="store_true", help="the findings, or with --list the rules, as JSON")
     parser.add_argument("--list", action="store_true", help="say what rules there are, and what each does")
@@ -69,14 +69,16 @@ def _words(text: str | None) -> list[str] | None:
 
 
 def _fails(text: str | None, known: dict[str, Rule]) -> set[str]:
-    """Return the rules and severities that make the exit status 1."""
+    """Return the rules and severities that make the exit status 1; with a severity all that are worse."""
     words = _words(text)
     if words is None:
         return {"error", "warning"}
     for word in words:
         if word not in known and word not in {*STYLES, "none"}:
             raise UnknownNameError.among("rule or severity", word, [*known, *STYLES, "none"])
-    return set(words)
+    worst_first = list(STYLES)
+    least = max((worst_first.index(word) for word in words if word in STYLES), default=-1)
+    return {*words, *worst_first[: least + 1]}
 
 
 def _print(path: str, steps: int, found: list[Finding]) -> None:
