@@ -396,6 +396,10 @@ def test_more_digits_get_more_room(run):
 # -- options and the command line
 
 
+def test_a_part_without_steps_has_a_page_of_its_events(run, tmp_path):
+    assert "<h1" in run[:0].save(tmp_path / "none.html").read_text()
+
+
 def test_options_are_checked(run, tmp_path):
     for wrong in ({"colour": 1}, {"direction": "up"}, {"steps": 1}, {"steps": "many"}, {"theme": "pink"}):
         with pytest.raises(GradvizValueError):

@@ -199,7 +199,7 @@ class Story:
             "text": clean(str(event.get("text", "")), TEXT),
             "step": step,
             "place": self.place_of(step),
-            "marked": step is not None and step != int(self.steps[0]) and event.get("kind") not in QUIET,
+            "marked": step is not None and step not in self.steps[:1] and event.get("kind") not in QUIET,
         }
 
 
