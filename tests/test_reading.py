@@ -138,6 +138,12 @@ def test_unknown_names_suggest_close_ones(tmp_path):
         run[3]
 
 
+def test_the_folder_of_runs_is_no_run(tmp_path):
+    write_line(tmp_path / "runs" / "a")
+    with pytest.raises(TraceError, match=r"there is one in .*a$"):
+        open_run(tmp_path / "runs")
+
+
 def test_no_gradient_is_not_zero(tmp_path):
     w = Param(1.0, None)
     W = Param(np.ones(2), None)

@@ -394,3 +394,9 @@ def test_step_numbers_are_whole_and_fit_into_a_row(tmp_path):
                 t.event("mine", "here", step=wrong)
         t.step(1.0, step=np.int64(7))
     assert open_run(tmp_path / "run").steps.tolist() == [7]
+
+
+def test_a_trace_without_steps_is_true(tmp_path):
+    with trace(tmp_path / "run", params={}) as t:
+        assert len(t) == 0
+        assert t

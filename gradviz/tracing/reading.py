@@ -78,7 +78,9 @@ def _advice(folder: Path) -> str:
     """Say what may be meant by a directory that is no run."""
     ranks = sorted(entry.parent.name for entry in folder.glob("rank-*/run.json"))
     if not ranks:
-        return "a run is a directory written by gradviz.trace"
+        runs = sorted(str(entry.parent) for entry in folder.glob("*/run.json"))
+        found = f"; there is one in {runs[0]}" if runs else ""
+        return f"a run is a directory written by gradviz.trace{found}"
     one = folder / ranks[0]
     return f"it holds the runs of {len(ranks)} processes: gradviz.open_runs({str(folder)!r}), or open_run({str(one)!r})"
 

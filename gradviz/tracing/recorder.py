@@ -332,6 +332,9 @@ class Trace:
     def __len__(self) -> int:
         return len(self._filing)
 
+    def __bool__(self) -> bool:
+        return True  # `if log: log.step(loss)` holds before the first step as well
+
     def __repr__(self) -> str:
         return f"Trace({str(self.path)!r}, {len(self)} steps, {self._state})"
 
