@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradviz.debugger.moving import Cursor, Moving
+from gradviz.debugger.breaking import Breaking
+from gradviz.debugger.expressions import Expression
+from gradviz.debugger.moving import Cursor
+from gradviz.debugger.naming import NodeNames
 from gradviz.debugger.timeline import timeline
+from gradviz.debugger.watching import Watching
 from gradviz.graphs import Frame, Graph, Number
 
 __all__ = ["Debugger", "NodeView"]
 
 
-class Debugger(Moving):
+class Debugger(Breaking, Watching):
     """Step through a Tensor's computation, a Frame, or the iterations of a Run, forwards and backwards.
 
     Every verb of the prompt is a method here and returns an object. The cursor stands on an event that
@@ -30,6 +34,9 @@ class Debugger(Moving):
 
     def __init__(self, x: Any, *, params: Any = None) -> None:
         self.cursor = Cursor(timeline(x, params=params))
+        self.breakpoints = {}
+        self.stop = None
+        self.names = NodeNames(self)
 
     @property
     def timeline(self) -> Any:
@@ -50,6 +57,10 @@ class Debugger(Moving):
     def full(self) -> Frame:
         """The whole iteration: the frame after its last backward event."""
         return self.cursor.steps.full
+
+    def evaluate(self, text: str) -> Any:
+        """Return what an expression comes to where the debugger stands: ``norm(W.grad)``, ``w@17 - w``."""
+        return Expression(text)(self.names)
 
     def __getitem__(self, name: str) -> NodeView:
         """Return a node by name as it is at this moment; raises UnknownNameError with what is near."""

@@ -31,6 +31,9 @@ class Timeline(Protocol):
     def steps(self, iteration: int) -> Steps:
         """Return the events of one iteration; raises UnknownNameError if there is none of that number."""
 
+    def has_column(self, name: str) -> bool:
+        """Tell whether anything of that name was recorded as one number per iteration."""
+
     def column(self, name: str, part: str) -> np.ndarray | None:
         """Return a recorded number of a parameter over all iterations, or None if it was not recorded.
 
@@ -56,6 +59,10 @@ class FrameTimeline:
         if iteration not in self._steps:
             raise _no_iteration(iteration, self.iterations)
         return self._steps[iteration]
+
+    def has_column(self, name: str) -> bool:
+        """Return False: frames have no columns."""
+        return False
 
     def column(self, name: str, part: str) -> np.ndarray | None:
         """Return None: frames have no columns."""
@@ -86,6 +93,10 @@ class RunTimeline:
     def _following(self, iteration: int) -> Frame | None:
         place = self._place[iteration] + 1
         return self.steps(self.iterations[place]).full if place < len(self.iterations) else None
+
+    def has_column(self, name: str) -> bool:
+        """Tell whether it is a parameter, or the loss."""
+        return name == "loss" or name in self.run.names
 
     def column(self, name: str, part: str) -> np.ndarray | None:
         """Return a recorded number of a parameter over all iterations, or None if it was not recorded."""

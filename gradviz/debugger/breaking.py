@@ -1,0 +1,122 @@
+"""Breakpoints, and running until one of them is hit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gradviz.debugger.conditions import Condition, condition
+from gradviz.debugger.events import Step
+from gradviz.debugger.expressions import Expression
+from gradviz.debugger.moving import Moving
+from gradviz.debugger.positions import Position
+from gradviz.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from gradviz.debugger.debugger import Debugger
+
+__all__ = ["Breaking", "Breakpoint", "Stop"]
+
+
+@dataclass(eq=False)
+class Breakpoint:
+    """A place to stop: numbered from 1 as in pdb; ``only_if`` must hold as well, ``ignore`` hits are let pass."""
+
+    number: int
+    where: Condition
+    only_if: Expression | None = None
+    is_temporary: bool = False
+    is_enabled: bool = True
+    ignore: int = 0
+    hits: int = 0
+    commands: list[str] = field(default_factory=list)
+
+    def is_hit(self, debugger: Debugger, event: Step) -> bool:
+        """Count a hit and tell whether to stop for it."""
+        if not self.is_enabled or not self.where.test(debugger, event):
+            return False
+        if self.only_if is not None and not self.only_if.holds(debugger.names):
+            return False
+        self.hits += 1
+        if self.ignore:
+            self.ignore -= 1
+            return False
+        return True
+
+    def __str__(self) -> str:
+        kind = "temporary" if self.is_temporary else "breakpoint"
+        extra = [f"if {self.only_if.text}" if self.only_if else "", "" if self.is_enabled else "disabled"]
+        extra += [f"ignoring {self.ignore}" if self.ignore else "", f"hit {self.hits} times" if self.hits else ""]
+        return ", ".join(filter(None, (f"{self.number} {kind} at {self.where.text}", *extra)))
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why running stopped: at a breakpoint, where ``until`` held, or at an end of the history."""
+
+    position: Position
+    reason: str
+    breakpoint: Breakpoint | None = None
+
+
+class Breaking(Moving):
+    """The verbs about breakpoints."""
+
+    breakpoints: dict[int, Breakpoint]
+    stop: Stop | None
+
+    def break_at(self: Any, where: Any, only_if: str | None = None, *, temporary: bool = False) -> Breakpoint:
+        """Set a breakpoint: at a node, an op, a line, a condition, or wherever a function of the event is true.
+
+        See `gradviz.debugger.conditions` for what ``where`` can be.
+        """
+        number = max(self.breakpoints, default=0) + 1
+        test = None if only_if is None else Expression(only_if)
+        made = Breakpoint(number, condition(where, self), test, temporary)
+        self.breakpoints[number] = made
+        return made
+
+    def breakpoint(self, number: int) -> Breakpoint:
+        """Return a breakpoint by its number."""
+        if number not in self.breakpoints:
+            raise UnknownNameError.among("breakpoint", number, map(str, self.breakpoints))
+        return self.breakpoints[number]
+
+    def clear(self, number: int | None = None) -> None:
+        """Delete a breakpoint, or all of them."""
+        if number is None:
+            self.breakpoints.clear()
+        else:
+            del self.breakpoints[self.breakpoint(number).number]
+
+    def run(self: Any, until: Any = None) -> Position:
+        """Go on until a breakpoint is hit or ``until`` holds, else to the end; ``self.stop`` says which."""
+        return self._run(until, 1)  # type: ignore[no-any-return]
+
+    def run_back(self: Any, until: Any = None) -> Position:
+        """Go back until a breakpoint is hit or ``until`` holds, else to the start; ``self.stop`` says which."""
+        return self._run(until, -1)  # type: ignore[no-any-return]
+
+    def _run(self: Any, until: Any, direction: int) -> Position:
+        wanted = None if until is None else condition(until, self)
+        reason, hit = f"the {'end' if direction > 0 else 'start'} of the history", None
+        while (there := self.cursor.neighbour(direction)) is not None:
+            self.cursor.position = there
+            hit = self._hit(self.event)
+            if hit or (wanted is not None and wanted.test(self, self.event)):
+                reason = str(hit) if hit else f"until {wanted.text}" if wanted else ""
+                break
+        if hit and hit.is_temporary:
+            del self.breakpoints[hit.number]
+        self.stop = Stop(self.where, reason, hit)
+        return self.where  # type: ignore[no-any-return]
+
+    def _hit(self: Any, event: Step) -> Breakpoint | None:
+        hits = [b for b in self.breakpoints.values() if b.is_hit(self, event)]
+        return hits[0] if hits else None
+
+
+def listed(breakpoints: Sequence[Breakpoint]) -> str:
+    """Return the breakpoints as lines of text."""
+    return "\n".join(map(str, breakpoints)) or "no breakpoints"
