@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradviz.debugger.conditions import Condition, condition
 from gradviz.debugger.events import Step
 from gradviz.debugger.expressions import Expression
 from gradviz.debugger.moving import Moving
 from gradviz.debugger.positions import Position
+from gradviz.debugger.timeline import Timeline
 from gradviz.errors import UnknownNameError
-
-if TYPE_CHECKING:
-    from gradviz.debugger.debugger import Debugger
 
 __all__ = ["Breaking", "Breakpoint", "Stop"]
 
@@ -32,7 +30,7 @@ class Breakpoint:
     hits: int = 0
     commands: list[str] = field(default_factory=list)
 
-    def is_hit(self, debugger: Debugger, event: Step) -> bool:
+    def is_hit(self, debugger: Moving, event: Step) -> bool:
         """Count a hit and tell whether to stop for it."""
         if not self.is_enabled or not self.where.test(debugger, event):
             return False
@@ -63,10 +61,12 @@ class Stop:
 class Breaking(Moving):
     """The verbs about breakpoints."""
 
-    breakpoints: dict[int, Breakpoint]
-    stop: Stop | None
+    def __init__(self, timeline: Timeline) -> None:
+        super().__init__(timeline)
+        self.breakpoints: dict[int, Breakpoint] = {}
+        self.stop: Stop | None = None
 
-    def break_at(self: Any, where: Any, only_if: str | None = None, *, temporary: bool = False) -> Breakpoint:
+    def break_at(self, where: Any, only_if: str | None = None, *, temporary: bool = False) -> Breakpoint:
         """Set a breakpoint: at a node, an op, a line, a condition, or wherever a function of the event is true.
 
         See `gradviz.debugger.conditions` for what ``where`` can be.
@@ -90,15 +90,15 @@ class Breaking(Moving):
         else:
             del self.breakpoints[self.breakpoint(number).number]
 
-    def run(self: Any, until: Any = None) -> Position:
+    def run(self, until: Any = None) -> Position:
         """Go on until a breakpoint is hit or ``until`` holds, else to the end; ``self.stop`` says which."""
-        return self._run(until, 1)  # type: ignore[no-any-return]
+        return self._run(until, 1)
 
-    def run_back(self: Any, until: Any = None) -> Position:
+    def run_back(self, until: Any = None) -> Position:
         """Go back until a breakpoint is hit or ``until`` holds, else to the start; ``self.stop`` says which."""
-        return self._run(until, -1)  # type: ignore[no-any-return]
+        return self._run(until, -1)
 
-    def _run(self: Any, until: Any, direction: int) -> Position:
+    def _run(self, until: Any, direction: int) -> Position:
         wanted = None if until is None else condition(until, self)
         reason, hit = f"the {'end' if direction > 0 else 'start'} of the history", None
         while (there := self.cursor.neighbour(direction)) is not None:
@@ -110,9 +110,9 @@ class Breaking(Moving):
         if hit and hit.is_temporary:
             del self.breakpoints[hit.number]
         self.stop = Stop(self.where, reason, hit)
-        return self.where  # type: ignore[no-any-return]
+        return self.where
 
-    def _hit(self: Any, event: Step) -> Breakpoint | None:
+    def _hit(self, event: Step) -> Breakpoint | None:
         hits = [b for b in self.breakpoints.values() if b.is_hit(self, event)]
         return hits[0] if hits else None
 

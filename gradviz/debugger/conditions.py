@@ -33,11 +33,11 @@ from gradviz.errors import GradvizTypeError, GradvizValueError, UnknownNameError
 from gradviz.graphs import Number
 
 if TYPE_CHECKING:
-    from gradviz.debugger.debugger import Debugger
+    from gradviz.debugger.standing import Standing
 
 __all__ = ["Condition", "condition", "numbers_of"]
 
-Test = Callable[["Debugger", Step], bool]
+Test = Callable[["Standing", Step], bool]
 LINE = re.compile(r"([^:]*\.py)?:(\d+)")
 RISING = re.compile(r"loss up (\d+)")
 
@@ -53,7 +53,7 @@ class Condition:
         return f"Condition({self.text!r})"
 
 
-def condition(wanted: Any, debugger: Debugger) -> Condition:
+def condition(wanted: Any, debugger: Standing) -> Condition:
     """Return the condition that a text, a Position or a function of one event stands for.
 
     Raises GradvizError for a text that means nothing here.
@@ -79,12 +79,12 @@ def condition(wanted: Any, debugger: Debugger) -> Condition:
 # -- readers: each returns a test, or None for a text that is not its own
 
 
-def _fixed(text: str, debugger: Debugger) -> Test | None:
+def _fixed(text: str, debugger: Standing) -> Test | None:
     found: Test | None = {"nan": _is_nan, "inf": _is_inf, "structure": _is_new_structure}.get(text)
     return found
 
 
-def _position(text: str, debugger: Debugger) -> Test | None:
+def _position(text: str, debugger: Standing) -> Test | None:
     if not TEXT.fullmatch(text) or "." not in text:
         return None
     place = Position.parse(text)
@@ -93,20 +93,20 @@ def _position(text: str, debugger: Debugger) -> Test | None:
     return lambda d, event: (d.where.phase, d.where.op) == (place.phase, place.op)
 
 
-def _line(text: str, debugger: Debugger) -> Test | None:
+def _line(text: str, debugger: Standing) -> Test | None:
     found = LINE.fullmatch(text)
     if not found:
         return None
     file, line = found[1] or "", int(found[2])
 
-    def test(d: Debugger, event: Step) -> bool:
+    def test(d: Standing, event: Step) -> bool:
         source = event.node.source
         return source is not None and source.line == line and (not file or f"/{source.file}".endswith(f"/{file}"))
 
     return test
 
 
-def _prefixed(text: str, debugger: Debugger) -> Test | None:
+def _prefixed(text: str, debugger: Standing) -> Test | None:
     prefix, _, rest = text.partition(":")
     if prefix == "op":
         return lambda d, event: fnmatchcase(event.node.op, rest)
@@ -121,12 +121,12 @@ def _prefixed(text: str, debugger: Debugger) -> Test | None:
     return None
 
 
-def _rising(text: str, debugger: Debugger) -> Test | None:
+def _rising(text: str, debugger: Standing) -> Test | None:
     found = RISING.fullmatch(text)
     return None if not found else lambda d, event: _is_result(event) and _has_risen(d, int(found[1]))
 
 
-def _node(text: str, debugger: Debugger) -> Test | None:
+def _node(text: str, debugger: Standing) -> Test | None:
     """Read the name of a node; a glob always is one."""
     if any(c in text for c in "<>=()+ ") and text not in debugger.graph:
         return None
@@ -144,7 +144,7 @@ def _node(text: str, debugger: Debugger) -> Test | None:
     return lambda d, event: matches(event)
 
 
-def _expression(text: str, debugger: Debugger) -> Test | None:
+def _expression(text: str, debugger: Standing) -> Test | None:
     wanted = Expression(text)
     about = [_split(".".join(parts)) for parts in wanted.names]
     nodes = {(name, part) for name, part in about if name in debugger.graph}
@@ -165,7 +165,7 @@ class _Edge:
         self._wanted = wanted
         self._held = False
 
-    def __call__(self, d: Debugger, event: Step) -> bool:
+    def __call__(self, d: Standing, event: Step) -> bool:
         before, self._held = self._held, self._wanted.holds(d.names)
         return self._held and not before
 
@@ -196,15 +196,15 @@ def in_scope(scope: str, pattern: str) -> bool:
     return any(fnmatchcase(".".join(parts[:i]), pattern) for i in range(1, len(parts) + 1))
 
 
-def _is_nan(d: Debugger, event: Step) -> bool:
+def _is_nan(d: Standing, event: Step) -> bool:
     return any(bool(np.any(np.isnan(x))) for x in numbers_of(event))
 
 
-def _is_inf(d: Debugger, event: Step) -> bool:
+def _is_inf(d: Standing, event: Step) -> bool:
     return any(bool(np.any(np.isinf(x))) for x in numbers_of(event))
 
 
-def _is_new_structure(d: Debugger, event: Step) -> bool:
+def _is_new_structure(d: Standing, event: Step) -> bool:
     """Tell whether an iteration begins here with another graph than the one before it had."""
     if (event.phase, event.number) != (FORWARD, 0):
         return False
@@ -218,7 +218,7 @@ def _is_result(event: Step) -> bool:
     return event.phase == FORWARD and event.node.id in event.graph.outputs
 
 
-def _has_risen(d: Debugger, times: int) -> bool:
+def _has_risen(d: Standing, times: int) -> bool:
     """Tell whether the loss was larger than the time before, this often in a row."""
     iterations = list(d.timeline.iterations)
     place = iterations.index(d.where.iteration)

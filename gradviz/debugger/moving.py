@@ -2,76 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gradviz.debugger.events import Step, Steps
+from gradviz.debugger.events import Step
 from gradviz.debugger.positions import LETTERS, PHASES, Position
-from gradviz.debugger.timeline import Timeline
+from gradviz.debugger.standing import Standing
 from gradviz.errors import GradvizValueError, UnknownNameError
 
-__all__ = ["Cursor", "Moving"]
+__all__ = ["Moving"]
 
 Wanted = Callable[[Step], bool]
 
 
-class Cursor:
-    """A place in a timeline, and its neighbours. It is moved by replacing its position."""
-
-    def __init__(self, timeline: Timeline) -> None:
-        self.timeline = timeline
-        if not timeline.iterations:
-            raise GradvizValueError("there is nothing to step through: the run is empty")
-        self.position = Position(timeline.iterations[0], PHASES[0], 0)
-
-    @property
-    def steps(self) -> Steps:
-        """The events of the iteration."""
-        return self.timeline.steps(self.position.iteration)
-
-    @property
-    def event(self) -> Step:
-        """The event that has just happened."""
-        return self.steps.at(self.position.phase, self.position.op)
-
-    def place(self, index: int) -> Position:
-        """Return the position of an event of this iteration by its number within it."""
-        step = self.steps[index]
-        return Position(self.position.iteration, step.phase, step.number)
-
-    def neighbour(self, direction: int) -> Position | None:
-        """Return the next (1) or previous (-1) position; None at the end or the start of the history."""
-        index = self.event.index + direction
-        if 0 <= index < len(self.steps):
-            return self.place(index)
-        iterations = self.timeline.iterations
-        there = bisect_left(iterations, self.position.iteration) + direction
-        if not 0 <= there < len(iterations):
-            return None
-        return self.edge(iterations[there], direction)
-
-    def edge(self, iteration: int, direction: int) -> Position:
-        """Return the first (1) or last (-1) position of an iteration."""
-        steps = self.timeline.steps(iteration)
-        step = steps[0 if direction > 0 else -1]
-        return Position(iteration, step.phase, step.number)
-
-
-class Moving:
+class Moving(Standing):
     """The verbs that move the cursor. Each returns the `Position` it arrives at; at an end it stays there."""
-
-    cursor: Cursor
-
-    @property
-    def where(self) -> Position:
-        """The position: the event there has just happened."""
-        return self.cursor.position
-
-    @property
-    def event(self) -> Step:
-        """The event that has just happened, with its node, value, gradient and contributions."""
-        return self.cursor.event
 
     @property
     def at_end(self) -> bool:

@@ -11,7 +11,7 @@ from gradviz.debugger.positions import UPDATE, Position
 from gradviz.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from gradviz.debugger.debugger import Debugger
+    from gradviz.debugger.standing import Standing
 
 __all__ = ["NodeNames"]
 
@@ -25,7 +25,7 @@ class NodeNames:
     change and the old value of the parameter whose update this is. A node of such a name comes first.
     """
 
-    def __init__(self, debugger: Debugger) -> None:
+    def __init__(self, debugger: Standing) -> None:
         self._debugger = debugger
 
     def longest(self, parts: list[str]) -> int:

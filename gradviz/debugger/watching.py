@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from gradviz.debugger.breaking import Breakpoint
+from gradviz.debugger.breaking import Breaking, Breakpoint
 from gradviz.debugger.conditions import Condition
 from gradviz.debugger.events import Step, Steps
 from gradviz.debugger.expressions import Expression
+from gradviz.debugger.moving import Moving
 from gradviz.debugger.positions import BACKWARD, FORWARD, Position
+from gradviz.debugger.standing import Standing
 from gradviz.debugger.vectorised import held_in
 from gradviz.errors import GradvizError
 from gradviz.graphs.plain import same_bits
-
-if TYPE_CHECKING:
-    from gradviz.debugger.debugger import Debugger
 
 __all__ = ["Change", "Watching"]
 
@@ -33,24 +32,14 @@ class Change:
     new: Any
 
 
-class Watching:
+class Watching(Breaking):
     """The verbs about one number over time."""
 
-    def losses(self: Any, iterations: Sequence[int]) -> list[float]:
-        """Return the loss of some iterations."""
-        column = self.timeline.column("loss", "value")
-        if column is not None:
-            places = np.searchsorted(np.asarray(self.timeline.iterations), iterations)
-            return [float(x) for x in np.asarray(column)[places]]
-        frames = (self.timeline.steps(i).full for i in iterations)
-        return [float(np.sum(frame.values[frame.graph.outputs[-1]])) for frame in frames]
-
-    def watch(self: Any, text: str, by: float = 0.0) -> Breakpoint:
+    def watch(self, text: str, by: float = 0.0) -> Breakpoint:
         """Stop whenever an expression changes, by more than ``by`` if that is given."""
-        made: Breakpoint = self.break_at(Condition(f"watch {text}", _Changed(self, Expression(text), by)))
-        return made
+        return self.break_at(Condition(f"watch {text}", _Changed(self, Expression(text), by)))
 
-    def last(self: Any, text: str) -> Change | None:
+    def last(self, text: str) -> Change | None:
         """Return the last change of an expression before here; None if it never changed. The cursor stays."""
         expression = Expression(text)
         start = self.where
@@ -59,7 +48,7 @@ class Watching:
         finally:
             self.cursor.position = start
 
-    def first(self: Any, text: str) -> Position | None:
+    def first(self, text: str) -> Position | None:
         """Return where a condition held first in the whole history; None if it never did. The cursor stays.
 
         Where the numbers it speaks of were recorded as columns (the loss, scalar parameters, norms), all
@@ -70,7 +59,7 @@ class Watching:
         if held is not None:
             places = np.flatnonzero(held)
             place = int(self.timeline.iterations[places[0]]) if len(places) else None
-            return None if place is None else self._settled(place, expression)  # type: ignore[no-any-return]
+            return None if place is None else self._settled(place, expression)
         start = self.where
         try:
             for iteration in self.timeline.iterations:
@@ -81,14 +70,14 @@ class Watching:
         finally:
             self.cursor.position = start
 
-    def _settled(self: Any, iteration: int, expression: Expression) -> Position | None:
+    def _settled(self, iteration: int, expression: Expression) -> Position | None:
         """Return the first event of an iteration that completes a number of the expression and makes it true."""
         start = self.where
         try:
             for place in _completing(self.timeline.steps(iteration), expression):
                 self.cursor.position = Position(iteration, *place)
                 if expression.holds(self.names):
-                    return self.where  # type: ignore[no-any-return]
+                    return self.where
             return None
         finally:
             self.cursor.position = start
@@ -107,12 +96,12 @@ def _completing(steps: Steps, expression: Expression) -> Iterator[tuple[str, int
 class _Changed:
     """The test of a watch: another value than at the event before."""
 
-    def __init__(self, debugger: Debugger, expression: Expression, by: float) -> None:
+    def __init__(self, debugger: Standing, expression: Expression, by: float) -> None:
         self._expression = expression
         self._by = by
         self._old = _worked_out(debugger, expression)
 
-    def __call__(self, debugger: Debugger, event: Step) -> bool:
+    def __call__(self, debugger: Standing, event: Step) -> bool:
         new = _worked_out(debugger, self._expression)
         old = self._old
         if new is None or _same(old, new):
@@ -123,7 +112,7 @@ class _Changed:
         )
 
 
-def _worked_out(debugger: Debugger, expression: Expression) -> Any:
+def _worked_out(debugger: Standing, expression: Expression) -> Any:
     try:
         return expression(debugger.names)
     except GradvizError:  # the name is of an iteration with another graph
@@ -141,7 +130,7 @@ def _number(x: Any) -> Any:
     return float(array) if array.shape == () else array
 
 
-def _changes_back(debugger: Debugger, expression: Expression) -> Iterator[Change]:
+def _changes_back(debugger: Moving, expression: Expression) -> Iterator[Change]:
     """Yield the changes of an expression, the latest first; numbers that are not there yet are passed over."""
     new, at = _worked_out(debugger, expression), debugger.where
     while not debugger.at_start:
