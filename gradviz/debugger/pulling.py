@@ -109,4 +109,9 @@ def sent(frame: Frame, dst: int, arg: int, g: Any) -> Any:
 
 
 def norm(x: Any) -> float:
+    """Return the Euclidean norm of all elements.
+
+    >>> norm(np.array([3.0, 4.0]))
+    5.0
+    """
     return abs(x) if isinstance(x, float) else float(np.linalg.norm(np.asarray(x, float).ravel()))
