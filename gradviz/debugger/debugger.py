@@ -6,6 +6,8 @@ from typing import Any
 
 from gradviz.debugger.timeline import timeline
 from gradviz.debugger.watching import Watching
+from gradviz.debugger.why import Why, why
+from gradviz.views.drawing import Drawing, draw
 
 __all__ = ["Debugger"]
 
@@ -29,6 +31,14 @@ class Debugger(Watching):
 
     def __init__(self, x: Any, *, params: Any = None) -> None:
         super().__init__(timeline(x, params=params))
+
+    def why(self, name: Any = None, by: str = "edges", k: int = 5) -> Why:
+        """Return a gradient as a sum over its edges, paths, samples or elements; see `gradviz.debugger.why`."""
+        return why(self.full, self.event.node.name if name is None else name, by, k)
+
+    def draw(self, **options: Any) -> Drawing:
+        """Return the picture of this moment, its event highlighted, what is still to come pale."""
+        return draw(self.event, **options)
 
     def __repr__(self) -> str:
         count = len(self.timeline.iterations)

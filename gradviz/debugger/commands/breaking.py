@@ -1,0 +1,122 @@
+"""Commands about breakpoints: break, tbreak, clear, condition, ignore, commands, watch, last, first."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gradviz.debugger.breaking import Breakpoint
+from gradviz.debugger.commands import Command
+from gradviz.debugger.commands.moving import number
+from gradviz.debugger.expressions import Expression
+from gradviz.debugger.telling import shown
+from gradviz.errors import GradvizValueError
+
+if TYPE_CHECKING:
+    from gradviz.debugger.prompt import Prompt
+
+__all__ = ["COMMANDS"]
+
+ONLY_IF = re.compile(r"(.*?)(?:,|\s)\s*if\s+(.*)")
+
+
+def set_one(prompt: Prompt, text: str, *, temporary: bool = False) -> None:
+    """Set a breakpoint, or list them all."""
+    if not text.strip():
+        prompt.say("\n".join(map(str, prompt.debugger.breakpoints.values())) or "no breakpoints")
+        return
+    found = ONLY_IF.fullmatch(text)
+    where, only_if = (found[1], found[2]) if found else (text, None)
+    prompt.say(str(prompt.debugger.break_at(where.strip(), only_if, temporary=temporary)))
+
+
+def clear(prompt: Prompt, text: str) -> None:
+    """Delete breakpoints by number, or all."""
+    for n in map(number, text.split()) if text.strip() else list(prompt.debugger.breakpoints):
+        prompt.debugger.clear(n)
+
+
+def switch(prompt: Prompt, text: str, *, enabled: bool) -> None:
+    """Switch breakpoints on or off, by number or all."""
+    chosen = map(number, text.split()) if text.strip() else list(prompt.debugger.breakpoints)
+    for n in chosen:
+        prompt.debugger.breakpoint(n).is_enabled = enabled
+
+
+def split_number(prompt: Prompt, text: str, usage: str) -> tuple[Breakpoint, str]:
+    """Return the breakpoint a command begins with, and the rest."""
+    first, _, rest = text.strip().partition(" ")
+    if not first:
+        raise GradvizValueError("which breakpoint?", hint=usage)
+    return prompt.debugger.breakpoint(number(first)), rest.strip()
+
+
+def condition(prompt: Prompt, text: str) -> None:
+    """Set or delete the condition of a breakpoint."""
+    chosen, rest = split_number(prompt, text, "condition N EXPRESSION")
+    chosen.only_if = Expression(rest) if rest else None
+    prompt.say(str(chosen))
+
+
+def ignore(prompt: Prompt, text: str) -> None:
+    """Let a breakpoint pass a number of times."""
+    chosen, rest = split_number(prompt, text, "ignore N COUNT")
+    chosen.ignore = max(0, number(rest, 0))
+    prompt.say(str(chosen))
+
+
+def commands(prompt: Prompt, text: str) -> None:
+    """Read the commands that a breakpoint runs, up to ``end``; ``silent`` as the first shows nothing else."""
+    words = text.strip() or str(max(prompt.debugger.breakpoints, default=0))
+    chosen, _ = split_number(prompt, words, "commands N")
+    chosen.commands[:] = prompt.read_block()
+
+
+def watch(prompt: Prompt, text: str) -> None:
+    """Stop whenever an expression changes."""
+    expression, _, by = text.partition(" by ")
+    prompt.say(str(prompt.debugger.watch(expression.strip(), float(by or 0.0))))
+
+
+def last(prompt: Prompt, text: str) -> None:
+    """Show the last change of an expression."""
+    change = prompt.debugger.last(text)
+    if change is None:
+        prompt.say(f"{text} has not changed before here")
+        return
+    prompt.say(f"{change.position}: {change.name} went from {shown(change.old)} to {shown(change.new)}")
+
+
+def first(prompt: Prompt, text: str) -> None:
+    """Go to where a condition held first."""
+    found = prompt.debugger.first(text)
+    if found is None:
+        prompt.say(f"{text} never holds")
+        return
+    before = prompt.debugger.where
+    prompt.debugger.seek(found)
+    prompt.arrived(before)
+
+
+ROWS = (
+    (
+        ("break", "b"),
+        "b [WHERE [if EXPRESSION]]",
+        "stop at h1, op:log, file.py:12, nan, norm(X.grad)>10",
+        set_one,
+    ),
+    (("tbreak",), "tbreak WHERE", "stop there once", partial(set_one, temporary=True)),
+    (("clear", "cl"), "cl [N ...]", "delete breakpoints", clear),
+    (("disable",), "disable [N ...]", "switch breakpoints off", partial(switch, enabled=False)),
+    (("enable",), "enable [N ...]", "switch breakpoints on", partial(switch, enabled=True)),
+    (("ignore",), "ignore N COUNT", "let a breakpoint pass COUNT times", ignore),
+    (("condition",), "condition N [EXPRESSION]", "stop only if this holds", condition),
+    (("commands",), "commands [N]", "run the lines up to 'end' when a breakpoint is hit", commands),
+    (("watch",), "watch EXPRESSION [by AMOUNT]", "stop whenever it changes", watch),
+    (("last",), "last EXPRESSION", "show where it changed last", last),
+    (("first",), "first CONDITION", "go to where it held first in the whole history", first),
+)
+COMMANDS = tuple(
+    Command(names, usage, summary, run, completes="node", group="breakpoints") for names, usage, summary, run in ROWS
+)
