@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradviz.debugger.blame import Birth, blame
+from gradviz.debugger.check import Mismatch, check
 from gradviz.debugger.timeline import timeline
 from gradviz.debugger.watching import Watching
 from gradviz.debugger.why import Why, why
@@ -35,6 +37,14 @@ class Debugger(Watching):
     def why(self, name: Any = None, by: str = "edges", k: int = 5) -> Why:
         """Return a gradient as a sum over its edges, paths, samples or elements; see `gradviz.debugger.why`."""
         return why(self.full, self.event.node.name if name is None else name, by, k)
+
+    def blame(self, kind: str | None = None) -> Birth | None:
+        """Return where a fault was born: the first of all kinds, or of one; see `gradviz.debugger.blame`."""
+        return blame(self.timeline, kind)
+
+    def check(self, name: Any = None, *, repeats: int = 1) -> list[Mismatch]:
+        """Return every op whose rule differs from finite differences, or only that of one node."""
+        return check(self.full, name, repeats=repeats)
 
     def draw(self, **options: Any) -> Drawing:
         """Return the picture of this moment, its event highlighted, what is still to come pale."""

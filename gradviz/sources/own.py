@@ -18,6 +18,7 @@ from gradviz.engine.edges import RuleNumbers
 from gradviz.engine.glances import Glance, written_glance
 from gradviz.engine.inputs import Reader, Use, input_reader
 from gradviz.engine.leaves import CONST, Leaf, value_of
+from gradviz.engine.nodecheck import check_operand
 from gradviz.engine.recognition import Structures
 from gradviz.engine.recording import apply
 from gradviz.engine.registry import OPS
@@ -294,6 +295,26 @@ def _metadata_again(value: Any, node: Node) -> Any:
     return value
 
 
+def check_rules(of: Frame, id: int, rng: np.random.Generator, rtol: float, atol: float) -> list[tuple[int, Any]]:
+    """Compare the rule of one node with finite differences, for every operand that a gradient goes to.
+
+    Returns the arguments, each with a `gradviz.engine.verdicts.Row`.
+    """
+    node = of.graph.nodes[id]
+    values = {src: of.values[src] for src in node.inputs}
+    if any(value is None for value in values.values()):
+        raise GraphError(f"an operand of {node.name!r} is not known, so its rule cannot be checked")
+    made: Any = {i: _leaf_to_check(of, i) for i in values}
+    tensor = _op_again(node, made)
+    wanted = [arg for arg, src in enumerate(node.inputs) if of.grads[src] is not None]
+    return [(arg, check_operand(tensor, arg, rng, rtol, atol)) for arg in wanted]
+
+
+def _leaf_to_check(of: Frame, id: int) -> Any:
+    value = of.values[id]
+    return value if of.grads[id] is None else Tensor(value, name=of.graph.nodes[id].name)
+
+
 # -- for the tracer ----------------------------------------------------------------------------
 
 
@@ -349,6 +370,7 @@ def edge_numbers(recorded: Graph, values: Sequence[Any], grads: Sequence[Any]) -
 __all__ = [
     "RuleNumbers",
     "Structures",
+    "check_rules",
     "edge_numbers",
     "frame",
     "glance",

@@ -1,4 +1,4 @@
-"""Commands that ask: why is this gradient what it is."""
+"""Commands that ask: why is this gradient what it is, who is to blame, are the rules right."""
 
 from __future__ import annotations
 
@@ -30,6 +30,25 @@ def why(prompt: Prompt, text: str) -> None:
     prompt.say(str(prompt.debugger.why(name or prompt.debugger.event.node.name, by, k)))
 
 
+def blame(prompt: Prompt, text: str) -> None:
+    """Say where a fault was born, and go there."""
+    found = prompt.debugger.blame(text.strip() or None)
+    if found is None:
+        prompt.say(f"no {text.strip()} was born here" if text.strip() else "nothing is wrong that blame knows of")
+        return
+    prompt.say(str(found))
+    before = prompt.debugger.where
+    prompt.debugger.seek(found.position)
+    prompt.arrived(before)
+
+
+def check(prompt: Prompt, text: str) -> None:
+    """Compare the rules of the ops with finite differences."""
+    name, _, repeats = text.partition("-r")
+    found = prompt.debugger.check(name.strip() or None, repeats=number(repeats))
+    prompt.say("\n".join(map(str, found)) or "every rule agrees with finite differences")
+
+
 def way(word: str) -> str:
     """Return the whole name of a way to take the sum."""
     found = [by for by in WAYS if word and by.startswith(word)]
@@ -38,13 +57,16 @@ def way(word: str) -> str:
     return found[0]
 
 
-COMMANDS = (
-    Command(
+ROWS = (
+    (
         ("why",),
         "why [NODE] [-edges|-paths|-samples|-elements] [-k N]",
         "the terms a gradient is the sum of, and that they add up",
         why,
-        completes="node",
-        group="asking",
     ),
+    (("blame",), "blame [nan|inf|cut|zero|vanish|explode|wrong]", "go to where a fault was born", blame),
+    (("check",), "check [NODE] [-r TIMES]", "compare the ops' rules with finite differences", check),
+)
+COMMANDS = tuple(
+    Command(names, usage, summary, run, completes="node", group="asking") for names, usage, summary, run in ROWS
 )
