@@ -100,6 +100,8 @@ class Breaking(Moving):
 
     def _run(self, until: Any, direction: int) -> Position:
         wanted = None if until is None else condition(until, self)
+        for armed in [*(b.where for b in self.breakpoints.values()), *([wanted] if wanted else [])]:
+            armed.arm(self)
         reason, hit = f"the {'end' if direction > 0 else 'start'} of the history", None
         while (there := self.cursor.neighbour(direction)) is not None:
             self.cursor.position = there

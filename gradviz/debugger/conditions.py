@@ -6,7 +6,7 @@
 ``scope:enc.*``                  of a scope and all within it
 ``file.py:12``, ``:12``          of a line of the source
 ``17.b.3``, ``b.3``              at a position
-``nan``, ``inf``                 of a number that is born NaN or infinite
+``nan``, ``inf``                 where such a number is born of others that are not
 ``zero:X.grad``                  of a number that is zero in every element
 ``over:float16``                 of a number that this dtype cannot hold
 ``structure``                    at the start of an iteration whose graph is another one
@@ -28,9 +28,9 @@ import numpy as np
 
 from gradviz.debugger.events import Step
 from gradviz.debugger.expressions import ATTRIBUTES, Expression
+from gradviz.debugger.newborn import is_born, numbers_of
 from gradviz.debugger.positions import BACKWARD, FORWARD, TEXT, UPDATE, Position
 from gradviz.errors import GradvizTypeError, GradvizValueError, UnknownNameError
-from gradviz.graphs import Number
 
 if TYPE_CHECKING:
     from gradviz.debugger.standing import Standing
@@ -48,6 +48,12 @@ class Condition:
     def __init__(self, text: str, test: Test) -> None:
         self.text = text
         self.test = test
+
+    def arm(self, debugger: Standing) -> None:
+        """Begin a run here: what waits for a change waits for one from what is now."""
+        arm = getattr(self.test, "arm", None)
+        if arm is not None:
+            arm(debugger)
 
     def __repr__(self) -> str:
         return f"Condition({self.text!r})"
@@ -165,20 +171,16 @@ class _Edge:
         self._wanted = wanted
         self._held = False
 
+    def arm(self, d: Standing) -> None:
+        """Take what holds now for known."""
+        self._held = self._wanted.holds(d.names)
+
     def __call__(self, d: Standing, event: Step) -> bool:
         before, self._held = self._held, self._wanted.holds(d.names)
         return self._held and not before
 
 
 # -- what is asked of events
-
-
-def numbers_of(event: Step) -> list[Number]:
-    """Return the numbers that an event brings into the world: a value, or the shares of a gradient."""
-    if event.phase != BACKWARD:
-        return [] if event.value is None else [event.value]
-    sent = [part.amount for part in event.contributions if part.amount is not None]
-    return [*sent, *([event.grad] if event.is_seed and event.grad is not None else [])]
 
 
 def full_name(event: Step) -> str:
@@ -197,11 +199,11 @@ def in_scope(scope: str, pattern: str) -> bool:
 
 
 def _is_nan(d: Standing, event: Step) -> bool:
-    return any(bool(np.any(np.isnan(x))) for x in numbers_of(event))
+    return is_born(d, event, np.isnan)
 
 
 def _is_inf(d: Standing, event: Step) -> bool:
-    return any(bool(np.any(np.isinf(x))) for x in numbers_of(event))
+    return is_born(d, event, np.isinf)
 
 
 def _is_new_structure(d: Standing, event: Step) -> bool:

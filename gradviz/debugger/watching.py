@@ -101,6 +101,11 @@ class _Changed:
         self._by = by
         self._old = _worked_out(debugger, expression)
 
+    def arm(self, debugger: Standing) -> None:
+        """Wait for a change from what it is now; what is not there yet leaves what was known."""
+        now = _worked_out(debugger, self._expression)
+        self._old = self._old if now is None else now
+
     def __call__(self, debugger: Standing, event: Step) -> bool:
         new = _worked_out(debugger, self._expression)
         old = self._old
