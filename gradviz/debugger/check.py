@@ -40,13 +40,17 @@ class Mismatch:
         """The line that made the node."""
         return self.node.source
 
-    def __str__(self) -> str:
+    @property
+    def what(self) -> str:
+        """What is wrong, in words, without the place."""
         what = f"the rule of {clean(self.node.op)} for argument {self.arg} of {clean(self.node.name)}"
-        place = f" at {clean(str(self.source))}" if self.source else ""
         note = f" ({clean(self.note)})" if self.note else ""
         if self.rule is None:
-            return f"{what}{place}{note}"
-        return f"{what}{place}: the rule says {self.rule:.8g}, finite differences {self.numerical:.8g}{note}"
+            return f"{what}{note}"
+        return f"{what}: the rule says {self.rule:.8g}, finite differences {self.numerical:.8g}{note}"
+
+    def __str__(self) -> str:
+        return f"{self.what}, at {clean(str(self.source))}" if self.source else self.what
 
 
 def check(

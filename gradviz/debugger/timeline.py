@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,9 +42,13 @@ class Timeline(Protocol):
 
 
 class FrameTimeline:
-    """One frame, or several of successive iterations, held in memory."""
+    """One frame, or several of successive iterations, held in memory.
 
-    def __init__(self, frames: Sequence[Frame]) -> None:
+    ``absent`` are values of parameters that were named but are not in the graph, by name.
+    """
+
+    def __init__(self, frames: Sequence[Frame], absent: Mapping[str, Number] | None = None) -> None:
+        self.absent = dict(absent or {})
         named = [frame.step for frame in frames if frame.step is not None]
         are_numbered = named == sorted(set(named)) and len(named) == len(frames)
         self.iterations: Sequence[int] = named if are_numbered else range(len(frames))
@@ -133,7 +137,15 @@ def timeline(x: Any, *, params: Any = None) -> Timeline:
     from gradviz.sources import frame
     from gradviz.sources.pullback import with_gradients
 
-    return FrameTimeline([with_gradients(frame(x, params=params))])
+    whole = with_gradients(frame(x, params=params))
+    return FrameTimeline([whole], {name: values for name, values in _values_of(params) if name not in whole.graph})
+
+
+def _values_of(params: Any) -> Iterator[tuple[str, Number]]:
+    """Yield the values of named parameters."""
+    for name, tensor in (params or {}).items():
+        value = np.array(getattr(tensor, "data", tensor), float)
+        yield str(name), value.item() if value.shape == () else value
 
 
 def _after(frame: Frame, find_following: Callable[[], Frame | None]) -> dict[int, Number]:

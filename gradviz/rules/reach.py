@@ -16,6 +16,10 @@ from gradviz.rules.registry import rule
 __all__ = ["cut", "no_gradient", "zero_gradient"]
 
 PARAMS_LIMIT = 200  # parameters whose path is looked for
+SEVERING = re.compile(
+    r"\.(?:detach|item|astype|tolist|numpy)\(|\.data\b|\b(?:float|int|bool)\(|\b(?:np|numpy)\.(?:as)?array\("
+)
+MADE = re.compile(r"\b(?:constant|Tensor|tensor)\(")  # a constant that is meant as one
 ZERO = "0"  # the formula of a derivative that is 0 everywhere
 
 CUT_ADVICE = (
@@ -186,7 +190,23 @@ def _constant_made_of(seen: Evidence, name: str) -> tuple[Node, str] | None:
             source = node.source
             text = f"{clean(source.text, 80)} at {clean(str(source), 80)}" if source else f"the node {clean(node.name)}"
             return node, f"{text} {'has its value' if same else 'is computed from it'} and keeps no way back"
-    return None
+    return _severed(frame.graph, leaves, name)
+
+
+def _severed(graph: Graph, leaves: list[Node], name: str) -> tuple[Node, str] | None:
+    """Return the constant that was taken out of the graph by detach(), .data or the like; the nearest by name."""
+    words = [re.compile(rf"\b{re.escape(part)}\b") for part in re.split(r"[._]", name) if part]
+    found = []
+    for node in leaves:
+        source = node.source or next((graph.nodes[user].source for user in graph.consumers(node.id)), None)
+        is_made = node.source is not None and not MADE.search(node.source.text)
+        if source is not None and node.kind == "const" and (is_made or SEVERING.search(source.text)):
+            alike = sum(bool(word.search(source.code or source.text)) for word in words)
+            found.append((-alike, node.id, node, source))
+    if not found:
+        return None
+    *_, node, source = min(found, key=lambda entry: entry[:2])
+    return node, f"{clean(source.text, 80)} at {clean(str(source), 80)} keeps no way back to what it was computed from"
 
 
 def _copied(seen: Evidence, name: str, leaf: Node) -> bool:
