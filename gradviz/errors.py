@@ -10,6 +10,7 @@ GradvizError
 ├── GradvizIndexError       (IndexError)    an index outside of an array
 ├── GradientError           (AssertionError)  a gradient that finite differences contradict
 ├── StaleValueError         (RuntimeError)  a leaf was changed after it was used
+├── StoppedError            (FloatingPointError)  what `debugging` was to stop for has happened
 ├── UnknownNameError        (KeyError)      no node, option or column of that name
 ├── MissingExtraError       (ImportError)   an optional dependency is not installed
 ├── MissingFolderError      (FileNotFoundError)  the folder to write to is not there
@@ -90,6 +91,15 @@ class GradientError(GradvizError, AssertionError):
 
 class StaleValueError(GradvizError, RuntimeError):
     """A leaf was changed after an operation had used it, so its gradient would be wrong."""
+
+
+class StoppedError(GradvizError, FloatingPointError):
+    """What `gradviz.debugging` was to stop for has happened, and there is nobody to open a prompt for.
+
+    ``debugger`` stands where it happened; its ``birth`` says where a NaN or an infinity was born.
+    """
+
+    debugger: object = None
 
 
 class UnknownNameError(GradvizError, KeyError):

@@ -30,7 +30,8 @@ from gradviz.graphs import Frame, Graph, Node, Number, Source
 from gradviz.graphs.plain import FrozenMapping
 from gradviz.sources.naming import held_names, unique_names
 
-NO_ATTRS: Mapping[str, Any] = FrozenMapping()  # one for all: a graph may have a million nodes
+Moment = Mapping[Any, tuple[Any, Any]]  # values and gradients that leaves had, by the id of the leaf
+NO_ATTRS: Mapping[Any, Any] = FrozenMapping()  # one for all: a graph may have a million nodes
 
 
 class Entry:
@@ -114,15 +115,27 @@ def graph(x: Tensor, params: Mapping[str, Any] | None = None) -> Graph:
     return _graph(_collect(_tensor(x)), x, params)
 
 
-def frame(x: Tensor, params: Mapping[str, Any] | None = None) -> Frame:
-    """Return the frame of a Tensor (the public text is at `gradviz.frame`)."""
-    entries = _collect(_tensor(x))
+def frame(x: Tensor, params: Mapping[str, Any] | None = None, moment: Moment | None = None) -> Frame:
+    """Return the frame of a Tensor (the public text is at `gradviz.frame`), at an earlier moment if one is given."""
+    entries = _collect(_tensor(x), moment or {})
     made = _graph(entries, x, params)
     values = tuple([_copied(e.value) for e in entries])
     grads = tuple([_copied(e.grad) for e in entries])
-    ops = tuple([e.op for e in entries])
-    attrs = tuple([e.attrs for e in entries])
-    return Frame(made, values, grads, edges=RuleNumbers(made.nodes, values, grads, ops, attrs))
+    edges = RuleNumbers(made.nodes, values, grads, [e.op for e in entries], [e.attrs for e in entries])
+    return Frame(made, values, grads, edges)
+
+
+def names(root: Tensor, params: Mapping[str, Any] | None = None) -> dict[int, str]:
+    """Return the name of every tensor in the graph of ``root``, by its id, as the variables of this moment say."""
+    entries = _collect(_tensor(root))
+    return {id(e.tensor): name for e, name in zip(entries, _names(entries, params, Sites()), strict=True)}
+
+
+def node_made(t: Tensor) -> Node:
+    """Return the node that an op has just made, as far as is known of it alone: without inputs, under no number."""
+    sites = Sites()
+    entry = Entry(t, value_of(t), None, (0, 0))
+    return _node(0, t.name or sites.assigned(entry) or t.op, entry, (), sites.source(entry))
 
 
 def position(x: Tensor, t: Any) -> int | None:
@@ -139,10 +152,10 @@ def _tensor(x: Any) -> Tensor:
 # -- reading the graph off the tensors ---------------------------------------------------------
 
 
-def _collect(root: Tensor) -> list[Entry]:
+def _collect(root: Tensor, moment: Moment = NO_ATTRS) -> list[Entry]:
     """Return an entry for everything ``root`` was made of, in the order it was made."""
     known: dict[Any, Entry] = {}
-    found = [_entry(root, None, 0, known)]
+    found = [_entry(root, None, 0, known, moment)]
     for entry in found:  # grows while it is walked
         operands = written_operands(entry.tensor)
         if not operands:
@@ -150,18 +163,18 @@ def _collect(root: Tensor) -> list[Entry]:
         entry.inputs = inputs = []
         for position, operand in enumerate(operands):
             before = len(known)
-            inputs.append(_entry(operand, entry, position, known))
+            inputs.append(_entry(operand, entry, position, known, moment))
             if len(known) > before:
                 found.append(inputs[-1])
     return sorted(found, key=lambda e: e.key)
 
 
-def _entry(x: Any, consumer: Entry | None, position: int, known: dict[Any, Entry]) -> Entry:
+def _entry(x: Any, consumer: Entry | None, position: int, known: dict[Any, Entry], moment: Moment) -> Entry:
     """Find or make the entry of an operand. A leaf that was assigned since counts as another node."""
     if not isinstance(x, Tensor):
         made = Entry(None, x, None, _below(consumer, position))
         return known.setdefault(id(made), made)
-    was = value_before(x, consumer.tensor if consumer else None)
+    was = moment.get(id(x)) or value_before(x, consumer.tensor if consumer else None)
     key = id(x) if was is None else (id(x), "before")
     if key not in known:
         value, grad = was or (value_of(x), x._grad)
@@ -229,7 +242,8 @@ def _names(entries: list[Entry], params: Mapping[str, Any] | None, sites: Sites)
 
 
 def _by_hand(e: Entry, given: Mapping[int, str]) -> str | None:
-    return None if e.held is None else given.get(id(e.held)) or e.wish
+    named = None if e.tensor is None else given.get(id(e.tensor))
+    return named or (None if e.held is None else given.get(id(e.held)) or e.wish)
 
 
 def _copied(x: Any) -> Any:
@@ -325,9 +339,8 @@ def parameter(value: Any, name: str) -> Tensor:
 
 def parameters(root: Tensor) -> dict[str, Tensor]:
     """Return the parameters in the graph of ``root`` by name, in the order of `leaves`."""
-    entries = _collect(_tensor(root))
-    names = {id(e.tensor): name for e, name in zip(entries, _names(entries, None, Sites()), strict=True)}
-    return {names[id(t)]: t for t in leaves(root)}
+    found = names(root)
+    return {found[id(t)]: t for t in leaves(root)}
 
 
 def leaf_reader(root: Tensor, made: Graph) -> tuple[list[int], Reader]:
@@ -377,6 +390,8 @@ __all__ = [
     "graph",
     "leaf_reader",
     "leaves",
+    "names",
+    "node_made",
     "numbers",
     "parameter",
     "parameters",
