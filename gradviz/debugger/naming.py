@@ -13,7 +13,7 @@ from gradviz.errors import UnknownNameError
 if TYPE_CHECKING:
     from gradviz.debugger.standing import Standing
 
-__all__ = ["NodeNames"]
+__all__ = ["NodeNames", "attribute_of"]
 
 OWN = ("iteration", "loss", "op", "param", "phase", "update")  # known without being nodes
 
@@ -42,7 +42,7 @@ class NodeNames:
             result = steps.full.graph.outputs[-1] if name == "loss" and name not in steps.full.graph else name
             return _part(steps.full.graph.node(result), steps.full.value(result), steps.full.grad(result), attribute)
         if name not in d.graph and name != "loss":
-            return _attribute(self._word(name), attribute)
+            return attribute_of(self._word(name), attribute)
         view = d[name if name in d.graph else d.graph.nodes[d.graph.outputs[-1]].name]
         return _part(view.node, view.value, view.grad, attribute)
 
@@ -66,10 +66,11 @@ def _part(node: Any, value: Any, grad: Any, attribute: str) -> Any:
         return value if attribute == "value" else grad
     if attribute in {"shape", "dtype", "op", "kind", "scope"}:
         return getattr(node, attribute)
-    return _attribute(value, attribute)
+    return attribute_of(value, attribute)
 
 
-def _attribute(found: Any, attribute: str) -> Any:
+def attribute_of(found: Any, attribute: str) -> Any:
+    """Return an attribute of a number: its value, shape, dtype, ndim, size or T."""
     if attribute == "value":
         return found
     if attribute not in {"shape", "dtype", "ndim", "size", "T"}:
