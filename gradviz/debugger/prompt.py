@@ -72,14 +72,14 @@ class Prompt:
             self._do_one(_filled(self.aliases[word], rest), depth + 1)
             return
         try:
-            command = self._command(word, text)
+            command = self.command(word, text)
             self._repeated = text if command.repeats else ""
             command.run(self, text if command.name == "print" and word not in command.names else rest)
         except GradvizError as error:
             self.failed = True
             self.say("*** " + str(error).replace("\n", "\n   "))
 
-    def _command(self, word: str, text: str) -> Command:
+    def command(self, word: str, text: str) -> Command:
         """Return the command of a word; what is no command but a name of a node is printed, as pdb does."""
         try:
             return command_named(word)
