@@ -2,12 +2,15 @@
 
 A name is a node's value where the debugger stands, ``X.grad`` its gradient, ``X@17`` what it was in iteration 17.
 Operators, comparisons, indexing, the functions below and those of ``np`` that compute are all there is.
+A name may have numbers between its dots, as in ``layers.0.weight``; any other name goes between backticks.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -18,6 +21,8 @@ from gradviz.errors import GradvizTypeError, GradvizValueError, UnknownNameError
 __all__ = ["ATTRIBUTES", "Expression", "Names", "parse", "references"]
 
 LONGEST = 2000  # characters
+UNUSUAL = re.compile(r"""'[^']*'|"[^"]*"|`([^`]+)`|(?<![\w.])[^\W\d]\w*(?:\.\w+)+""")
+MARK = "\u01c3"  # a letter that nobody types: an identifier that begins so is a name written in hexadecimal
 DEEPEST = 50  # levels of syntax
 LARGEST_POWER = 10_000  # of whole numbers, which have no bounds of their own
 OPERATORS: Mapping[type, Callable[..., Any]] = {
@@ -122,16 +127,42 @@ class Expression:
 
 
 def parse(text: str) -> ast.expr:
-    """Return the syntax of an expression; raises GradvizValueError for what is none."""
+    """Return the syntax of an expression; raises GradvizValueError for what is none.
+
+    >>> list(references(parse("layers.0.weight + `my loss`.grad - 0.5")))
+    [('layers', '0', 'weight'), ('my loss', 'grad')]
+    """
     if len(text) > LONGEST:
         raise GradvizValueError(f"an expression of {len(text)} characters: the limit is {LONGEST}")
     try:
-        tree = ast.parse(text, mode="eval").body
+        tree = ast.parse(UNUSUAL.sub(_spelt, text), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise GradvizValueError(f"{text[:200]!r} is no expression: {getattr(error, 'msg', error)}") from None
     if depth(tree) > DEEPEST:
         raise GradvizValueError(f"{text[:80]!r} is nested more than {DEEPEST} levels deep")
     return tree
+
+
+def _spelt(found: re.Match[str]) -> str:
+    """Return a name as identifiers that Python's syntax takes; text in quotes as it is."""
+    if found[1]:
+        return _marked(found[1])
+    if found[0][0] in "'\"":
+        return found[0]
+    return ".".join(_marked(part) if part[0].isdigit() else part for part in found[0].split("."))
+
+
+def _marked(name: str) -> str:
+    return MARK + name.encode("utf-8", "surrogatepass").hex()
+
+
+def _name(identifier: str) -> str:
+    """Return the name that an identifier stands for."""
+    if not identifier.startswith(MARK):
+        return identifier
+    with contextlib.suppress(ValueError):
+        return bytes.fromhex(identifier[len(MARK) :]).decode("utf-8", "surrogatepass")
+    return identifier
 
 
 def depth(tree: ast.AST) -> int:
@@ -168,9 +199,9 @@ def dotted(node: ast.AST) -> tuple[str, ...] | None:
     """Return ``a.b.c`` as its parts; None for anything else."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
+        parts.append(_name(node.attr))
         node = node.value
-    return (node.id, *reversed(parts)) if isinstance(node, ast.Name) else None
+    return (_name(node.id), *reversed(parts)) if isinstance(node, ast.Name) else None
 
 
 class Walker:
