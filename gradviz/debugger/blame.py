@@ -23,7 +23,7 @@ from gradviz.graphs import Frame, Node
 from gradviz.graphs.listing import expression_text, number_text
 from gradviz.rules.origins import Origin, origin
 
-__all__ = ["KINDS", "Birth", "blame"]
+__all__ = ["KINDS", "Birth", "blame", "not_finite"]
 
 KINDS = ("nan", "inf", *RULES, "wrong")
 LOOKED_INTO = 20  # iterations of a run whose numbers are not finite
@@ -47,18 +47,19 @@ def blame(timeline: Timeline, kind: str | None = None) -> Birth | None:
     if kind is not None and kind not in KINDS:
         raise UnknownNameError.among("kind of fault", kind, KINDS)
     if kind is None:
-        found = (_searched(timeline, wanted) for wanted in (None, *RULES, "wrong"))
-        return next((birth for birth in found if birth is not None), None)
-    return _searched(timeline, kind)
+        others = (_searched(timeline, wanted) for wanted in (*RULES, "wrong"))
+        return not_finite(timeline) or next((birth for birth in others if birth is not None), None)
+    return not_finite(timeline, kind) if kind in {"nan", "inf"} else _searched(timeline, kind)
 
 
-def _searched(timeline: Timeline, kind: str | None) -> Birth | None:
-    births: Iterator[Birth | None]
-    if kind is None or kind in {"nan", "inf"}:
-        births = (_traced(timeline, iteration, kind) for iteration in _suspects(timeline, kind))
-    else:
-        births = wrong(timeline) if kind == "wrong" else judged(timeline, kind)
+def not_finite(timeline: Timeline, kind: str | None = None) -> Birth | None:
+    """Return where the first NaN, infinity, or either of them, that does harm was born; None if all is finite."""
+    births = (_traced(timeline, iteration, kind) for iteration in _suspects(timeline, kind))
     return next((birth for birth in births if birth is not None), None)
+
+
+def _searched(timeline: Timeline, kind: str) -> Birth | None:
+    return next(wrong(timeline) if kind == "wrong" else judged(timeline, kind), None)
 
 
 # -- where it shows --------------------------------------------------------------------------------
@@ -195,7 +196,8 @@ def _updated(timeline: Timeline, before: int, iteration: int, found: Origin, kin
 
 def _unexplained(timeline: Timeline, iteration: int, frame: Frame, label: str, kind: str | None) -> Birth | None:
     """Return what is known of an iteration whose values inside are not."""
-    if all(node.kind != "op" or frame.values[node.id] is not None for node in frame.graph):
+    is_whole = all(node.kind != "op" or frame.values[node.id] is not None for node in frame.graph)
+    if is_whole and (kind == "inf" or not isinstance(timeline, RunTimeline)):
         return None
     shown = _shown(timeline, iteration, frame)
     if shown is None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from gradviz.debugger.births import Birth
-from gradviz.debugger.check import check
+from gradviz.debugger.check import Mismatch, check
 from gradviz.debugger.positions import BACKWARD, FORWARD, Position
 from gradviz.debugger.timeline import FrameTimeline, RunTimeline, Timeline
-from gradviz.graphs import Frame
+from gradviz.graphs import Frame, Node
 from gradviz.graphs.listing import expression_text
 from gradviz.rules import Finding
 from gradviz.rules import check as judge
 from gradviz.rules.evidence import OneFrame
 
-__all__ = ["RULES", "judged", "wrong"]
+__all__ = ["RULES", "judged", "mismatches", "wrong"]
 
 RULES = {
     "cut": ("cut", "no-gradient"),
@@ -29,18 +30,30 @@ CHECKED = 3  # iterations whose rules are checked: the first, the middle, the la
 IDLE = "other starting weights or a smaller lr; leaky_relu in place of relu"
 
 
-def wrong(timeline: Timeline) -> Iterator[Birth]:
-    """Yield the ops whose rule is not their derivative, in the first, the middle and the last iteration."""
+def mismatches(timeline: Timeline, **options: Any) -> Iterator[tuple[int, Mismatch]]:
+    """Yield the wrong rules of the first, the middle and the last iteration, with the iteration; each line once.
+
+    ``options`` are those of `gradviz.debugger.check.check`.
+    """
     iterations = timeline.iterations
     places = sorted({round(i * (len(iterations) - 1) / (CHECKED - 1)) for i in range(CHECKED)}) if iterations else []
+    known = set()
     for place in places:
-        steps = timeline.steps(iterations[place])
-        for mismatch in check(steps.full):
-            rank = steps.fold.rank.get(mismatch.node.id, 0)
-            numbers = {"rule": mismatch.rule, "finite differences": mismatch.numerical}
-            known = {name: number for name, number in numbers.items() if number is not None}
-            where = Position(iterations[place], BACKWARD, rank)
-            yield Birth("wrong", mismatch.node, where, mismatch.what, (), known, advice="correct the rule of this op")
+        for mismatch in check(timeline.steps(iterations[place]).full, **options):
+            key = (mismatch.node.name, mismatch.arg, str(mismatch.source))
+            if key not in known:
+                known.add(key)
+                yield iterations[place], mismatch
+
+
+def wrong(timeline: Timeline) -> Iterator[Birth]:
+    """Yield the ops whose rule is not their derivative."""
+    for iteration, mismatch in mismatches(timeline):
+        rank = timeline.steps(iteration).fold.rank.get(mismatch.node.id, 0)
+        numbers = {"rule": mismatch.rule, "finite differences": mismatch.numerical}
+        known = {name: number for name, number in numbers.items() if number is not None}
+        where = Position(iteration, BACKWARD, rank)
+        yield Birth("wrong", mismatch.node, where, mismatch.what, (), known, advice="correct the rule of this op")
 
 
 def judged(timeline: Timeline, kind: str) -> Iterator[Birth]:
@@ -67,11 +80,35 @@ def _from_finding(timeline: Timeline, finding: Finding, kind: str, iteration: in
     graph = steps.full.graph
     result = graph.nodes[graph.outputs[-1]]
     node = graph[finding.node] if finding.node is not None and finding.node in graph else result
+    ops = finding.numbers.get("ops")
+    if ops:
+        node = _steepest(steps.full, node, ops, 1 if kind == "explode" else -1)
     rank = steps.fold.rank.get(node.id)
     is_cut_off = rank is None or (kind == "cut" and node.kind != "op")
     where = Position(iteration, FORWARD, node.id) if is_cut_off else Position(iteration, BACKWARD, rank or 0)
     numbers = {key: float(x) for key, x in finding.numbers.items() if isinstance(x, int | float)}
     return Birth(kind, node, where, finding.message, (), numbers, advice=finding.advice)
+
+
+def _steepest(frame: Frame, start: Node, ops: Mapping[str, Mapping[str, float]], sign: int) -> Node:
+    """Return the op on the way to ``start`` at which most of a gradient is lost (-1) or won (1)."""
+    worst = max(ops, key=lambda op: (sign * ops[op]["decades"], op))
+    ids = [id for id in (start.id, *frame.graph.descendants(start)) if frame.graph.nodes[id].op == worst]
+    found = [(sign * _decades(frame, id), id) for id in ids]
+    return frame.graph.nodes[max(found, default=(0.0, start.id))[1]]
+
+
+def _decades(frame: Frame, id: int) -> float:
+    """Return by how many decades a gradient grows in an op, or -inf if it cannot be told."""
+    came = _size(frame.grads[id])
+    inputs = enumerate(frame.graph.nodes[id].inputs)
+    sent = max((_size(frame.edge_grad(src, id, arg)) for arg, src in inputs), default=0.0)
+    return math.log10(sent / came) if sent > 0 and came > 0 else -math.inf
+
+
+def _size(grad: Any) -> float:
+    with np.errstate(all="ignore"):
+        return 0.0 if grad is None or not np.size(grad) else float(np.sqrt(np.mean(np.square(grad))))
 
 
 def _zeroed(timeline: Timeline, iteration: int) -> Iterator[Birth]:

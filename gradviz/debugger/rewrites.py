@@ -61,7 +61,7 @@ LEAVES = {
     "input": "clean the data: x[np.isfinite(x)], or np.nan_to_num(x)",
     "const": "clean the data: x[np.isfinite(x)], or np.nan_to_num(x)",
 }
-MASKED = "the where() hides it in the value, not in the gradient; choose the argument as well: np.where(ok, {code}, 0)"
+CHOOSE = "what hides it in the value, where() or a factor of 0, does not in the gradient; choose the argument, too"
 
 
 def advice(frame: Frame, found: Origin) -> str:
@@ -90,7 +90,7 @@ def _of_masked(node: Node, names: Mapping[str, str]) -> str:
     x, y = names["x"], names["y"]
     safe = {"div": f"{x} / np.where(ok, {y}, 1)", "pow": f"np.where(ok, {x}, 1) ** {y}"}
     code = safe.get(node.op, f"np.{node.op}(np.where(ok, {x}, 1))" if node.op in REWRITES else "")
-    return MASKED.format(code=code) if code else MASKED.replace(": np.where(ok, {code}, 0)", "")
+    return f"{CHOOSE}: np.where(ok, {code}, other)" if code else CHOOSE
 
 
 def _is_large(frame: Frame, found: Origin) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from gradviz.rules.evidence import Evidence
 from gradviz.rules.findings import Symptom
 from gradviz.rules.registry import rule
 
-__all__ = ["cut", "no_gradient", "zero_gradient"]
+__all__ = ["cut", "no_gradient", "severing", "zero_gradient"]
 
 PARAMS_LIMIT = 200  # parameters whose path is looked for
 SEVERING = re.compile(
@@ -126,7 +126,7 @@ def cut(seen: Evidence) -> Iterator[Symptom]:
         return
     position, frame = seen.frames[-1]
     first, last = seen.step(seen.frames[0][0]), seen.step(position)
-    open_ways = _open_ways(frame.graph)
+    open_ways = _open_ways(frame.graph, frame.graph.outputs)
     for track in list(seen.tracks.values())[:PARAMS_LIMIT]:
         node = _parameter(frame.graph, track.name)
         if node is None:
@@ -157,10 +157,22 @@ def _passes(node: Node, arg: int) -> bool:
     return not (arg < len(node.formulas) and node.formulas[arg] == ZERO)
 
 
-def _open_ways(graph: Graph) -> list[bool]:
-    """Return for every node whether a derivative can pass from the result to it."""
+def severing(graph: Graph, source: Node, target: Node) -> Node | None:
+    """Return the op that severs every path from one node to another it leads to; None if a derivative can pass.
+
+    >>> import gradviz, numpy as np
+    >>> graph = gradviz.graph(np.round(gradviz.Tensor(1.5, name="w")) * 2)
+    >>> severing(graph, graph["w"], graph.nodes[-1]).op
+    'round'
+    """
+    open_ways = _open_ways(graph, (target.id,))
+    return None if open_ways[source.id] else _guilty(graph, source, open_ways)
+
+
+def _open_ways(graph: Graph, starts: Sequence[int]) -> list[bool]:
+    """Return for every node whether a derivative can pass from the starts to it."""
     found = [False] * len(graph.nodes)
-    for i in graph.outputs:
+    for i in starts:
         found[i] = True
     for node in reversed(graph.nodes):
         if found[node.id]:
