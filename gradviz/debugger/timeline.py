@@ -16,7 +16,7 @@ from gradviz.graphs import Frame, Graph, Number
 if TYPE_CHECKING:
     from gradviz.tracing.reading import Run
 
-__all__ = ["FrameTimeline", "RunTimeline", "Timeline", "timeline"]
+__all__ = ["FrameTimeline", "RunTimeline", "Timeline", "timeline", "values_after"]
 
 KEPT = 32  # iterations remembered: a walk to and fro computes none of them twice
 
@@ -54,7 +54,8 @@ class FrameTimeline:
         self.iterations: Sequence[int] = named if are_numbered else range(len(frames))
         following = [*frames[1:], None]
         made = [
-            Steps(frame, partial(_after, frame, partial(_same, f))) for frame, f in zip(frames, following, strict=True)
+            Steps(frame, partial(values_after, frame, partial(_same, f)))
+            for frame, f in zip(frames, following, strict=True)
         ]
         self._steps = dict(zip(self.iterations, made, strict=True))
 
@@ -88,7 +89,7 @@ class RunTimeline:
             raise _no_iteration(iteration, self.iterations)
         if iteration not in self._known:
             frame = self.run.frame(iteration)
-            self._known[iteration] = Steps(frame, partial(_after, frame, partial(self._following, iteration)))
+            self._known[iteration] = Steps(frame, partial(values_after, frame, partial(self._following, iteration)))
             if len(self._known) > KEPT:
                 self._known.popitem(last=False)
         self._known.move_to_end(iteration)
@@ -148,7 +149,7 @@ def _values_of(params: Any) -> Iterator[tuple[str, Number]]:
         yield str(name), value.item() if value.shape == () else value
 
 
-def _after(frame: Frame, find_following: Callable[[], Frame | None]) -> dict[int, Number]:
+def values_after(frame: Frame, find_following: Callable[[], Frame | None]) -> dict[int, Number]:
     """Return the values that the parameters of a frame have in the next one, by id."""
     following = find_following()
     if following is None:

@@ -15,6 +15,7 @@ from gradviz.engine.leaves import Exposed, Leaf, value_of
 from gradviz.engine.structure import value_before, walked
 from gradviz.engine.tensor import Tensor
 from gradviz.sources import own
+from gradviz.sources.pullback import with_gradients, without_gradients
 
 __all__ = ["Kept", "keep"]
 
@@ -28,22 +29,22 @@ class Kept:
     ``before``, which is kept too, holds already is not counted.
     """
 
-    __slots__ = ("_frame", "_moment", "_names", "_root", "size", "values")
+    __slots__ = ("_frame", "_moment", "_names", "_root", "is_pulled", "size", "values")
 
     def __init__(self, root: Tensor, found: Sequence[Tensor], names: Sequence[str], before: Kept | None) -> None:
         self._root = root
         self._names = names
         self._moment = {id(t): _numbers(t, root) for t in found if t._op.__class__ is Leaf}
         self._frame = own.frame(root, _given(found, names)) if _is_torn(found) else None
+        self.is_pulled = root._grad is not None  # backward() had been called
         known: set[int] = set() if before is None else before.values
         self.values: set[int] = {id(t._data) for t in found}
         self.size = sum(_size(t, is_new=id(t._data) not in known) for t in found)
 
     def frame(self) -> Any:
-        """Return the frame as it would have been made at that moment."""
-        if self._frame is not None:
-            return self._frame
-        return own.frame(self._root, _given(walked(self._root), self._names), self._moment)
+        """Return the frame as it would have been made at that moment, with the gradients it would give if none was."""
+        made = self._frame or own.frame(self._root, _given(walked(self._root), self._names), self._moment)
+        return made if self.is_pulled else with_gradients(without_gradients(made))
 
     @property
     def loss(self) -> float:
