@@ -10,11 +10,14 @@ import os
 import queue
 import subprocess
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 
 from debugpy.common.messaging import JsonIOStream, JsonMessageChannel, MessageHandlers
 from jsonschema import Draft4Validator
+
+from gradviz.debugger.dap.server import serve
 
 SCHEMA = "_vendored/pydevd/_pydevd_bundle/_debug_adapter/debugProtocol.json"
 SECONDS = 60
@@ -25,10 +28,10 @@ class RefusedError(Exception):
 
 
 class Stream(JsonIOStream):
-    """The pipes of a process, with every message that went through them."""
+    """What comes from the server and goes to it, with every message that went through."""
 
-    def __init__(self, process):
-        super().__init__(process.stdout, process.stdin, "gradviz dap")
+    def __init__(self, reader, writer):
+        super().__init__(reader, writer, "gradviz dap")
         self.messages = []
 
     def read_json(self, decoder=None):
@@ -41,15 +44,12 @@ class Stream(JsonIOStream):
         super().write_json(value, encoder)
 
 
-class Editor:
+class Client:
     """A client: ``ask`` waits for the answer, ``event`` for an event."""
 
-    def __init__(self, *line, cwd=None):
-        program = [sys.executable, "-m", "gradviz", "dap", *map(str, line)]
-        pipe = subprocess.PIPE
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self.process = subprocess.Popen(program, stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, env=environment)
-        self.stream = Stream(self.process)
+    def __init__(self, reader, writer):
+        self.writer = writer
+        self.stream = Stream(reader, writer)
         self._events = queue.Queue()
         handlers = MessageHandlers(event=self._events.put, disconnect=lambda: self._events.put(None))
         self.channel = JsonMessageChannel(self.stream, handlers)
@@ -80,7 +80,7 @@ class Editor:
             if event.event == name:
                 self.check()
                 return event.body
-        raise EOFError(self.process.stderr.read().decode())
+        raise EOFError("the server has ended")
 
     def check(self):
         """Check the messages that have not been checked yet."""
@@ -92,7 +92,7 @@ class Editor:
         """Introduce the client as an editor does, open the run and return what the server can do."""
         client = {"clientID": "tests", "pathFormat": "path", "linesStartAt1": True, "columnsStartAt1": True}
         capabilities = self.ask("initialize", adapterID="gradviz", supportsVariablePaging=True, **client)
-        self.ask("launch", **arguments)
+        self.ask("launch", noDebug=False, **arguments)
         self.event("initialized")
         return capabilities
 
@@ -133,33 +133,98 @@ class Editor:
         """Return what an expression comes to."""
         return self.ask("evaluate", expression=expression, context=context)["result"]
 
-    # -- the end
-
     def leave(self):
         """Take leave; return the exit status and what was written to stderr."""
         self.ask("disconnect")
         return self.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.end()
+        self.channel.close()
+        self.channel.wait()
+
+
+class Editor(Client):
+    """A client of a real ``gradviz dap``."""
+
+    def __init__(self, *line, cwd=None):
+        self.line = [sys.executable, "-m", "gradviz", "dap", *map(str, line)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(self.line, stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, env=surroundings())
+        super().__init__(self.process.stdout, self.process.stdin)
 
     def wait(self):
         """Wait for the server to end; return the exit status and what was written to stderr."""
         status = self.process.wait(SECONDS)
         return status, self.process.stderr.read().decode()
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
+    def end(self):
+        """End the server, whatever it does."""
         self.process.kill()
         self.process.wait()
-        self.channel.close()
-        self.channel.wait()
         self.process.stderr.close()
+
+
+class Neighbour(Client):
+    """A client of the server in a thread of this process: quicker to start."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        theirs, ours = os.pipe(), os.pipe()
+        serving = (lambda size: os.read(theirs[0], size), lambda data: write_all(ours[1], data), str(folder / "run"))
+        self._thread = threading.Thread(target=self._serve, args=(serving, theirs[0], ours[1]), daemon=True)
+        self._thread.start()
+        super().__init__(open(ours[0], "rb"), open(theirs[1], "wb"))  # noqa: PTH123, SIM115
+
+    def _serve(self, serving, *ends):
+        serve(*serving)
+        for end in ends:
+            os.close(end)
+
+    def start(self, **arguments):
+        """Start in the folder of the run."""
+        return super().start(**{"cwd": str(self._folder), **arguments})
+
+    def wait(self):
+        """Wait for the server to end; return the exit status it would have."""
+        self._thread.join(SECONDS)
+        return int(self._thread.is_alive()), ""
+
+    def end(self):
+        """End the server as a client that disappears."""
+        self.writer.close()
+        self.wait()
+
+
+def write_all(file, data):
+    """Write to a pipe."""
+    while data:
+        data = data[os.write(file, data) :]
+
+
+def surroundings():
+    """Return the environment of a Python that finds what this one finds."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def framed(body):
     """Return a body with its header."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return b"Content-Length: %d\r\n\r\n%s" % (len(data), data)
+
+
+def messages_in(data):
+    """Return the messages that some bytes are."""
+    found = []
+    while data:
+        header, _, rest = data.partition(b"\r\n\r\n")
+        length = int(header.removeprefix(b"Content-Length: "))
+        found.append(json.loads(rest[:length]))
+        data = rest[length:]
+    return found
 
 
 @cache

@@ -35,9 +35,12 @@ class Change:
 class Watching(Breaking):
     """The verbs about one number over time."""
 
-    def watch(self, text: str, by: float = 0.0) -> Breakpoint:
-        """Stop whenever an expression changes, by more than ``by`` if that is given."""
-        return self.break_at(Condition(f"watch {text}", _Changed(self, Expression(text), by)))
+    def watch(self, text: str, by: float = 0.0, *, arriving: bool = False) -> Breakpoint:
+        """Stop whenever an expression changes, by more than ``by`` if that is given.
+
+        With ``arriving`` the first number it ever has is a change as well.
+        """
+        return self.break_at(Condition(f"watch {text}", _Changed(self, Expression(text), by, arriving=arriving)))
 
     def last(self, text: str) -> Change | None:
         """Return the last change of an expression before here; None if it never changed. The cursor stays."""
@@ -96,9 +99,10 @@ def _completing(steps: Steps, expression: Expression) -> Iterator[tuple[str, int
 class _Changed:
     """The test of a watch: another value than at the event before."""
 
-    def __init__(self, debugger: Standing, expression: Expression, by: float) -> None:
+    def __init__(self, debugger: Standing, expression: Expression, by: float, *, arriving: bool) -> None:
         self._expression = expression
         self._by = by
+        self._arriving = arriving
         self._old = _worked_out(debugger, expression)
 
     def arm(self, debugger: Standing) -> None:
@@ -112,9 +116,11 @@ class _Changed:
         if new is None or _same(old, new):
             return False
         self._old = new
-        return old is not None and bool(
-            np.any(np.abs(np.subtract(new, old)) > self._by) or not np.all(np.isfinite(new))
-        )
+        if old is None:
+            return self._arriving
+        if np.shape(old) != np.shape(new):
+            return True
+        return bool(np.any(np.abs(np.subtract(new, old)) > self._by) or not np.all(np.isfinite(new)))
 
 
 def _worked_out(debugger: Standing, expression: Expression) -> Any:

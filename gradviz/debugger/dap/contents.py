@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -40,11 +41,12 @@ class NodeList:
         return [node_child(self._debugger, nodes[i]) for i in self._ids[start:stop]]
 
 
-def result(d: Debugger, text: str) -> Child:
+def result(d: Debugger, text: str, *, with_gradient: bool = False) -> Child:
     """Return what an expression comes to; a node by its name can be unfolded."""
     text = text.strip()
     if text in d.graph:
-        return node_child(d, d.graph[text])
+        node = node_child(d, d.graph[text])
+        return node if with_gradient else replace(node, text=number_child(text, d[text].value).text)
     found = d.evaluate(text)
     if isinstance(found, np.ndarray | np.generic | float | int | complex):
         return number_child(text, found, text)

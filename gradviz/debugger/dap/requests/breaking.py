@@ -91,6 +91,7 @@ def _set_line(session: Session, group: str, file: str, wanted: Arguments) -> dic
 
 def set_function_breakpoints(session: Session, given: Arguments) -> dict[str, Any]:
     """Set breakpoints at what the prompt's ``b`` understands: a node, ``op:log``, ``norm(W.grad) > 10``."""
+    session.require_run()
     session.replace("function")
     wanted = given.objects("breakpoints")[:MOST]
     return {"breakpoints": [_set_function(session, one) for one in wanted]}

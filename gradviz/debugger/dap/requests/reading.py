@@ -53,7 +53,7 @@ def evaluate(session: Session, given: Arguments) -> dict[str, Any]:
         raise GradvizValueError("there is nothing to work out", hint="w, w.grad, norm(W), w@17 - w")
     if given.text("context") == "repl" and session.console.is_command(text):
         return _commanded(session, text)
-    child = result(session.debugger, text)
+    child = result(session.debugger, text, with_gradient=given.text("context") == "hover")
     typed = {"type": child.type} if child.type else {}
     return {"result": clean(child.text, LONGEST)} | typed | session.referred(child.inside)
 

@@ -46,7 +46,7 @@ def _set(session: Session, wanted: Arguments) -> dict[str, Any]:
         if wanted.text("accessType", WRITE) != WRITE:
             raise UnknownNameError.among("kind of access", wanted.text("accessType"), [WRITE])
         Expression(wanted.text("dataId"))
-        return refine(session, session.debugger.watch(wanted.text("dataId")), wanted)
+        return refine(session, session.debugger.watch(wanted.text("dataId"), arriving=True), wanted)
 
     return session.tried("data", "data breakpoint", make)
 
