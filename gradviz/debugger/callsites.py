@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from types import CodeType, FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradviz.debugger.kept import KeptTimeline
-from gradviz.debugger.session import LiveDebugger, LivePrompt, talk
+from gradviz.debugger.session import LiveDebugger
+from gradviz.debugger.telling import shown
 from gradviz.debugger.variables import Variables, largest
 from gradviz.debugger.whens import Passing, When, last_position, read
 from gradviz.engine.recognition import Structures
@@ -19,6 +19,9 @@ from gradviz.engine.tensor import Tensor
 from gradviz.errors import GradvizTypeError
 from gradviz.sources import own
 from gradviz.sources.keeping import keep
+
+if TYPE_CHECKING:
+    from gradviz.debugger.talking import LivePrompt
 
 __all__ = ["CallSite", "site_of"]
 
@@ -119,26 +122,38 @@ class CallSite:
         if place is None:
             return
         d.stand(place, "breakpoint")
-        self._prompt = talk(d, f"iteration {number} at {variables.place}", self._prompt)
+        from gradviz.debugger.talking import talk
+
+        newest = self.timeline.newest
+        loss = f", loss {shown(newest.loss)}" if newest is not None else ""
+        self._prompt = talk(d, f"iteration {number} at {variables.place}{loss}", self._prompt)
 
 
 class _Graph:
-    """The graph of one iteration, walked when it has to be."""
+    """The graph of one iteration, walked and named when it has to be.
+
+    Names are found by going up the stack, so nothing may call on the way that is neither ours nor the user's.
+    """
 
     def __init__(self, site: CallSite, root: Tensor, params: Mapping[str, Any] | None) -> None:
         self._site, self._root, self._params = site, root, params
+        self._found: list[Tensor] | None = None
+        self._names: Sequence[str] | None = None
 
-    @cached_property
+    @property
     def found(self) -> list[Tensor]:
-        return walked(self._root)
+        """Every tensor of it."""
+        if self._found is None:
+            self._found = walked(self._root)
+        return self._found
 
-    @cached_property
+    @property
     def names(self) -> Sequence[str]:
-        return self._site.names(self._root, self.found, self._params)
-
-    @cached_property
-    def _tensors(self) -> dict[str, Tensor]:
-        return dict(zip(self.names, self.found, strict=True))
+        """The name of every tensor."""
+        if self._names is None:
+            self._names = self._site.names(self._root, self.found, self._params)
+        return self._names
 
     def tensors(self) -> Mapping[str, Tensor]:
-        return self._tensors
+        """Return the tensors by name."""
+        return dict(zip(self.names, self.found, strict=True))

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gradviz.debugger.blame import Birth, blame
+from gradviz.debugger.keyboard import is_person
 from gradviz.debugger.newops import NewOp, Wanted, read
 from gradviz.debugger.positions import FORWARD, Position
-from gradviz.debugger.session import Attached, LiveDebugger, is_interactive, talk
+from gradviz.debugger.session import Attached, LiveDebugger
 from gradviz.debugger.timeline import FrameTimeline
 from gradviz.debugger.variables import Variables, user_frame
 from gradviz.engine import modes
@@ -157,7 +158,9 @@ class Guard:
         if callable(self._stop):
             with modes.unwatched():
                 self._stop(d)
-        elif self._stop == "prompt" or (self._stop is None and is_interactive()):
+        elif self._stop == "prompt" or (self._stop is None and is_person()):
+            from gradviz.debugger.talking import talk
+
             talk(d, f"stopped at {d.variables.place}\n{reason}")
         else:
             error = StoppedError(reason, where=d.variables.place if birth is None else "")

@@ -14,7 +14,7 @@ from typing import Any
 from gradviz.debugger.callsites import site_of
 from gradviz.debugger.guarding import debugging
 from gradviz.debugger.positions import Position
-from gradviz.debugger.session import Attached, LiveDebugger, talk_of
+from gradviz.debugger.session import Attached, LiveDebugger
 from gradviz.debugger.timeline import timeline
 from gradviz.debugger.variables import Variables, is_ours, user_frame
 from gradviz.engine import modes
@@ -43,6 +43,8 @@ def debug(x: Any, *args: Any, **kwargs: Any) -> LiveDebugger:
     > 0.f.0  forward 0: w = 3 (param)
     (gradviz 0.f.0)
     """
+    from gradviz.debugger.talking import talk_of
+
     Attached.now = True
     frame = user_frame()
     given = _computed(x, args, kwargs) if callable(x) and not isinstance(x, Tensor) else x
@@ -91,7 +93,7 @@ def breakpoint(
         return
     frame = sys._getframe(1)
     site = site_of(frame)
-    with modes.unwatched():
+    with modes.unseen():
         site.passed(frame, site.root(frame, loss), when, step, keep, memory, params)
 
 
@@ -104,6 +106,8 @@ def post_mortem(error: BaseException | None = None) -> LiveDebugger:
 
     Raises GradvizValueError if there was no exception, or no frame of it has a Tensor.
     """
+    from gradviz.debugger.talking import talk_of
+
     error = error or sys.exc_info()[1] or getattr(sys, "last_value", None)
     if error is None:
         raise GradvizValueError("there is no exception to look into", hint="call it in an except block, or give one")
