@@ -135,6 +135,11 @@ class Steps(Sequence[Step]):
     def __len__(self) -> int:
         return sum(len(self.fold.order(phase)) for phase in PHASES)
 
+    def has(self, index: int) -> bool:
+        """Tell whether there is a step of this number; what the update did is looked up only if that decides."""
+        known = len(self.full.graph) + len(self.fold.reached)
+        return 0 <= index < known or 0 <= index < len(self)
+
     @overload
     def __getitem__(self, index: int) -> Step: ...
     @overload

@@ -49,7 +49,7 @@ class Cursor:
     def neighbour(self, direction: int) -> Position | None:
         """Return the next (1) or previous (-1) position; None at the end or the start of the history."""
         index = self.event.index + direction
-        if 0 <= index < len(self.steps):
+        if self.steps.has(index):
             return self.place(index)
         iterations = self.timeline.iterations
         there = bisect_left(iterations, self.position.iteration) + direction
