@@ -129,8 +129,7 @@ def test_the_run_can_be_given_on_the_command_line(folder):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "which run"),
-        ({"run": "nowhere"}, "there is no run in nowhere"),
+        ({"run": "nowhere"}, "there is no run in .*nowhere"),
         ({"program": "line.py"}, "is a file"),
         ({"run": 3}, "run is int, not a text"),
         ({"run": "run", "stepBack": "far"}, "no value of stepBack is named 'far'"),
@@ -142,6 +141,12 @@ def test_a_launch_that_cannot_be(editor, given, said):
     with pytest.raises(RefusedError, match=said):
         editor.start(**given)
     assert editor.leave() == (0, "")
+
+
+def test_a_launch_of_nothing(program):
+    with pytest.raises(RefusedError, match="which run"):
+        program.start()
+    assert program.leave() == (0, "")
 
 
 def test_nothing_is_asked_of_no_run(editor):

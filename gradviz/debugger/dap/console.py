@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Iterator
 
-from gradviz.debugger.commands import command_named
 from gradviz.debugger.debugger import Debugger
 from gradviz.debugger.prompt import Prompt
 from gradviz.errors import GradvizError
@@ -14,16 +12,18 @@ from gradviz.errors import GradvizError
 __all__ = ["Console"]
 
 
-class Lines(Iterator[str]):
-    """The lines of what was typed that are still to be read; more can come later."""
+class Handed(Prompt):
+    """A prompt that is handed its lines; ``waiting`` are those of a text that are still to be read."""
 
-    def __init__(self) -> None:
+    def __init__(self, debugger: Debugger) -> None:
         self.waiting: deque[str] = deque()
+        self.written = io.StringIO()
+        super().__init__(debugger, (), self.written)
+        self.screen.has_colour = False
 
-    def __next__(self) -> str:
-        if not self.waiting:
-            raise StopIteration
-        return self.waiting.popleft()
+    def read(self, question: str) -> str | None:
+        """Return the next line; the client has shown it already."""
+        return self.waiting.popleft() if self.waiting else None
 
 
 class Console:
@@ -35,9 +35,7 @@ class Console:
     """
 
     def __init__(self, debugger: Debugger) -> None:
-        self._lines = Lines()
-        self._out = io.StringIO()
-        self._prompt = Prompt(debugger, self._lines, self._out)
+        self._prompt = Handed(debugger)
 
     @property
     def is_done(self) -> bool:
@@ -46,31 +44,27 @@ class Console:
 
     def is_command(self, text: str) -> bool:
         """Tell whether a text begins with a command, and is not an expression alone."""
-        stripped = text.lstrip()
+        stripped = text.strip()
         word = stripped[:1] if stripped[:1] in {"?", "!"} else stripped.partition(" ")[0]
-        if word in self._prompt.aliases:
+        if word in self._prompt.aliases or "\n" in stripped or ";;" in stripped:
             return True
         try:
-            return bool(command_named(word))
+            command = self._prompt.command(word, stripped)
         except GradvizError:
-            return "\n" in text or ";;" in text
+            return False
+        return command.name != "print" or command.name.startswith(word)
 
     def do(self, text: str) -> str:
         """Carry out the commands of a text and return what they say."""
-        self._lines.waiting.extend(text.split("\n"))
-        said: list[str] = []
-        while self._lines.waiting and not self._prompt.is_done:
-            said.append(self._do_one(self._lines.waiting.popleft()))
-        self._lines.waiting.clear()
-        return "\n".join(filter(None, said))
-
-    def _do_one(self, line: str) -> str:
-        """Carry out one line; a prompt that nobody types at repeats it first, which the client has done already."""
-        repeated = f"{self._prompt.text}{line.strip()}\n"
-        self._out.seek(0)
-        self._out.truncate()
-        self._prompt.do(line)
-        return self._out.getvalue().removeprefix(repeated).rstrip("\n")
+        prompt = self._prompt
+        prompt.waiting.extend(text.split("\n"))
+        while not prompt.is_done and (line := prompt.read("")) is not None:
+            prompt.do(line)
+        prompt.waiting.clear()
+        said = prompt.written.getvalue()
+        prompt.written.seek(0)
+        prompt.written.truncate()
+        return said.rstrip("\n")
 
     def completions(self, text: str, line: str) -> list[str]:
         """Return what the word ``text`` at the end of a line could become."""

@@ -12,6 +12,7 @@ import numpy as np
 from gradviz.debugger.dap.variables import Child, Elements, Listed, element_text, typed
 from gradviz.debugger.debugger import Debugger
 from gradviz.debugger.events import Contribution
+from gradviz.debugger.expressions import Expression
 from gradviz.debugger.positions import BACKWARD, FORWARD, UPDATE
 from gradviz.debugger.telling import shown
 from gradviz.errors import GradvizError
@@ -75,9 +76,21 @@ def expression_of(node: Node) -> str:
     """Return the expression that means a node; empty where its name cannot be written in one.
 
     >>> expression_of(Node(0, "enc.W", "param", "param")), expression_of(Node(0, "two words", "param", "param"))
-    ('enc.W', '')
+    ('enc.W', '`two words`')
     """
-    return node.name if all(part.isidentifier() and part.isascii() for part in node.name.split(".")) else ""
+    name = node.name
+    if all(part.isidentifier() and part.isascii() for part in name.split(".")):
+        return name
+    return next((text for text in (name, f"`{name}`") if _means(text, name)), "")
+
+
+def _means(text: str, name: str) -> bool:
+    """Tell whether an expression is nothing but the name of a node."""
+    try:
+        references = Expression(text).names
+    except GradvizError:
+        return False
+    return [".".join(reference) for reference in references] == [name] and clean(text, None) == text
 
 
 def node_children(d: Debugger, node: Node) -> list[Child]:
