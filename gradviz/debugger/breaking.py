@@ -43,10 +43,16 @@ class Breakpoint:
         return True
 
     def __str__(self) -> str:
-        kind = "temporary" if self.is_temporary else "breakpoint"
+        where = self.where.text
+        kind = f"watchpoint {self.number} on" if where.startswith("watch ") else f"breakpoint {self.number} at"
+        title = f"{'temporary ' if self.is_temporary else ''}{kind} {where.removeprefix('watch ')}"
         extra = [f"if {self.only_if.text}" if self.only_if else "", "" if self.is_enabled else "disabled"]
-        extra += [f"ignoring {self.ignore}" if self.ignore else "", f"hit {self.hits} times" if self.hits else ""]
-        return ", ".join(filter(None, (f"{self.number} {kind} at {self.where.text}", *extra)))
+        extra += [f"ignoring {self.ignore} more" if self.ignore else "", _often(self.hits)]
+        return ", ".join(filter(None, (title, *extra)))
+
+
+def _often(hits: int) -> str:
+    return f"hit {hits} times" if hits > 1 else "hit once" if hits else ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class Stop:
     position: Position
     reason: str
     breakpoint: Breakpoint | None = None
+    is_end: bool = False
 
 
 class Breaking(Moving):
@@ -102,7 +109,8 @@ class Breaking(Moving):
         wanted = None if until is None else condition(until, self)
         for armed in [*(b.where for b in self.breakpoints.values()), *([wanted] if wanted else [])]:
             armed.arm(self)
-        reason, hit = f"the {'end' if direction > 0 else 'start'} of the history", None
+        end = f"the {'end' if direction > 0 else 'start'} of the history"
+        reason, hit = end, None
         while (there := self.cursor.neighbour(direction)) is not None:
             self.cursor.position = there
             hit = self._hit(self.event)
@@ -111,7 +119,7 @@ class Breaking(Moving):
                 break
         if hit and hit.is_temporary:
             del self.breakpoints[hit.number]
-        self.stop = Stop(self.where, reason, hit)
+        self.stop = Stop(self.where, reason, hit, reason is end)
         return self.where
 
     def _hit(self, event: Step) -> Breakpoint | None:

@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from gradviz.debugger.events import Step
 from gradviz.debugger.positions import BACKWARD, UPDATE
 from gradviz.debugger.standing import NodeView, Standing
 from gradviz.escape import clean
-from gradviz.graphs import Frame
+from gradviz.graphs import Node, Number
 from gradviz.graphs.listing import expression_text, number_text, type_text
 
-__all__ = ["columns", "described", "drawn_array", "listing", "rows_of", "shown", "tree"]
+__all__ = ["brief", "columns", "described", "drawn_array", "event_line", "listing", "rows_of", "shown", "tree"]
 
-AROUND = 5  # events before and after the cursor in a listing
 BRANCHES = 200  # lines of a tree
+BRIEF, DIGITS = 3, 4  # elements of an array, and digits, in a column
+EXPRESSION, NAME = 60, 40  # characters
 
 
 def shown(value: Any) -> str:
@@ -45,38 +47,65 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def listing(d: Standing, around: int | None = AROUND) -> list[str]:
-    """Return the events around the cursor, or of the whole phase, with an arrow and their source lines."""
-    order = d.cursor.steps.fold.order(d.where.phase)
-    first = 0 if around is None else max(0, d.where.op - around)
-    last = len(order) if around is None else min(len(order), d.where.op + around + 1)
-    rows = [_event_row(d, number) for number in range(first, last)]
-    return columns(rows)
+def brief(value: Number | None) -> str:
+    """Return a number in a column: four digits, of an array the first three elements.
+
+    >>> brief(0.123456), brief(np.arange(5.0)), brief(None)
+    ('0.1235', '[0, 1, 2, ...]', 'none')
+    """
+    if value is None or isinstance(value, float) or np.size(value) <= BRIEF:
+        return number_text(value, DIGITS)
+    return f"{number_text(np.ravel(value)[:BRIEF], DIGITS)[:-1]}, ...]"
 
 
-def _event_row(d: Standing, number: int) -> list[str]:
+def listing(d: Standing, first: int, last: int, looked_at: Node | None = None) -> list[str]:
+    """Return the events ``first`` to ``last`` of this phase with their source lines.
+
+    ``->`` is the event that has just happened, ``>>`` the event of a node that is looked at. A source line stands
+    only where it is not that of the event above.
+    """
+    count = len(d.cursor.steps.fold.order(d.where.phase))
+    shown = range(max(0, first), min(count, last + 1))
+    rows = [_event_row(d, number, looked_at) for number in shown]
+    repeated = [i for i in range(1, len(rows)) if rows[i][-2:] == rows[i - 1][-2:]]
+    for i in repeated:
+        rows[i] = [*rows[i][:-2], "", ""]
+    return columns(rows) if rows else ["--- there are no more events in this phase ---"]
+
+
+def _event_row(d: Standing, number: int, looked_at: Node | None) -> list[str]:
     """Return one event of a listing; the numbers of what is still to come are not shown."""
     step = d.cursor.steps.at(d.where.phase, number)
-    node, fold, now = step.node, d.cursor.steps.fold, d.event.node.id
-    mark = "->" if number == d.where.op else "  "
-    known = fold.value(d.where.phase, now, node.id)
-    if d.where.phase == BACKWARD:
-        known = fold.grad(BACKWARD, now, node.id) if number <= d.where.op else None
-    text = clean(node.name) if node.kind != "op" else f"{clean(node.name)} = {expression_text(d.graph, node)}"
-    what = {BACKWARD: f"d/d({clean(node.name)})", UPDATE: clean(node.name)}.get(d.where.phase, text)
-    is_known = number <= d.where.op and known is not None
-    return [f"{mark} {number}", what, number_text(known) if is_known else "...", *_source_cells(node)]
+    node, name = step.node, clean(step.node.name, NAME)
+    mark = "->" if number == d.where.op else ">>" if node is looked_at else "  "
+    text = name if node.kind != "op" else f"{name} = {expression_text(d.graph, node)}"
+    what = {BACKWARD: f"d/d({name})", UPDATE: name}.get(d.where.phase, clean(text, EXPRESSION))
+    number_shown = _event_number(d, step) if number <= d.where.op else "..."
+    return [f"{mark} {number}", what, number_shown, *_source_cells(node)]
 
 
-def _source_cells(node: Any) -> list[str]:
+def _event_number(d: Standing, step: Step) -> str:
+    if step.phase == UPDATE:
+        return f"{brief(d.full.values[step.node.id])} -> {brief(step.value)}"
+    return brief(step.grad if step.phase == BACKWARD else step.value)
+
+
+def _source_cells(node: Node) -> list[str]:
     source = node.source
-    return ["", ""] if source is None else [clean(str(source)), clean(source.code or source.text, 60)]
+    return ["", ""] if source is None else [clean(str(source)), clean(source.code or source.text, EXPRESSION)]
+
+
+def event_line(d: Standing, node: Node) -> str:
+    """Return a node as it is now on one line: how it is computed, value and gradient."""
+    view = d[node.name]
+    how = "" if node.kind != "op" else f" = {expression_text(d.graph, node)}"
+    return f"{clean(node.name, NAME)}{clean(how, EXPRESSION)} = {brief(view.value)}, gradient {brief(view.grad)}"
 
 
 def rows_of(views: Sequence[NodeView]) -> list[str]:
     """Return nodes as a table: name, op, shape, value, gradient."""
     head = ["name", "op", "type", "value", "gradient"]
-    rows = [[clean(v.node.name, 40), v.node.op, type_text(v.node), shown(v.value), shown(v.grad)] for v in views]
+    rows = [[clean(v.node.name, NAME), v.node.op, type_text(v.node), brief(v.value), brief(v.grad)] for v in views]
     return columns([head, *rows])
 
 
@@ -106,16 +135,15 @@ def drawn_array(value: Any, most: int = 12) -> list[str]:
     return [f"{array.dtype} {array.shape}", *text.split("\n")]
 
 
-def tree(frame: Frame, start: int, *, upward: bool, depth: int = 3) -> Iterator[str]:
+def tree(d: Standing, start: Node, *, upward: bool, depth: int = 3) -> Iterator[str]:
     """Yield what a node was computed from, or what was computed from it, as an indented tree."""
-    graph, waiting, lines = frame.graph, [(start, 0)], 0
+    graph, waiting, lines = d.graph, [(start.id, 0)], 0
     while waiting and lines < BRANCHES:
         id, level = waiting.pop()
-        node = graph.nodes[id]
-        numbers = f"{number_text(frame.values[id])}, gradient {number_text(frame.grads[id])}"
-        yield f"{'  ' * level}{clean(node.name)} = {numbers}"
+        view = d[graph.nodes[id].name]
+        yield f"{'  ' * level}{clean(view.node.name, NAME)} = {brief(view.value)}, gradient {brief(view.grad)}"
         lines += 1
-        following = graph.consumers(id) if upward else tuple(dict.fromkeys(node.inputs))
+        following = graph.consumers(id) if upward else tuple(dict.fromkeys(view.node.inputs))
         if level < depth:
             waiting += [(other, level + 1) for other in reversed(following)]
     if waiting:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ class Command:
 
     ``run`` gets the prompt and what was typed after the name, and says what there is to say with
     ``prompt.say``. Enter repeats a command that ``repeats``. ``completes`` says what its arguments are:
-    ``node``, ``command``, ``op`` or nothing.
+    ``node``, ``where``, ``fault``, ``phase``, ``command`` or nothing. ``details`` is the rest of its help.
     """
 
     names: tuple[str, ...]
@@ -36,6 +37,7 @@ class Command:
     repeats: bool = False
     completes: str = ""
     group: str = "other"
+    details: str = ""
 
     @property
     def name(self) -> str:
@@ -54,17 +56,19 @@ def all_commands() -> tuple[Command, ...]:
     return tuple(command for module in modules for command in getattr(module, "COMMANDS", ()))
 
 
-def command_named(word: str) -> Command:
+def command_named(word: str, among: Sequence[Command] = ()) -> Command:
     """Return a command by one of its names, or by the beginning of just one; raises UnknownNameError.
 
     >>> command_named("s").name
     'step'
     """
-    commands = all_commands()
+    commands = among or all_commands()
     exact = [command for command in commands if word in command.names]
     begun = [command for command in commands if command.name.startswith(word)]
     if exact or len(begun) == 1:
         return (exact or begun)[0]
     if begun:
-        raise UnknownNameError(f"{word!r} could be {' or '.join(command.name for command in begun)}")
-    raise UnknownNameError.among("command", word, [name for command in commands for name in command.names])
+        raise UnknownNameError(f"{word[:80]!r} could be {' or '.join(command.name for command in begun)}")
+    close = get_close_matches(word, [name for command in commands for name in command.names], n=2)
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    raise UnknownNameError(f"{word[:80]!r} is no command and no name here", hint=f"{meant}h lists the commands")

@@ -6,7 +6,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gradviz.debugger.breaking import Breakpoint
+from gradviz.debugger.breaking import Breakpoint, listed
 from gradviz.debugger.commands import Command
 from gradviz.debugger.commands.moving import number
 from gradviz.debugger.expressions import Expression
@@ -24,7 +24,7 @@ ONLY_IF = re.compile(r"(.*?)(?:,|\s)\s*if\s+(.*)")
 def set_one(prompt: Prompt, text: str, *, temporary: bool = False) -> None:
     """Set a breakpoint, or list them all."""
     if not text.strip():
-        prompt.say("\n".join(map(str, prompt.debugger.breakpoints.values())) or "no breakpoints")
+        prompt.say(listed(list(prompt.debugger.breakpoints.values())))
         return
     found = ONLY_IF.fullmatch(text)
     where, only_if = (found[1], found[2]) if found else (text, None)
@@ -34,7 +34,9 @@ def set_one(prompt: Prompt, text: str, *, temporary: bool = False) -> None:
 def clear(prompt: Prompt, text: str) -> None:
     """Delete breakpoints by number, or all."""
     for n in map(number, text.split()) if text.strip() else list(prompt.debugger.breakpoints):
+        gone = prompt.debugger.breakpoint(n)
         prompt.debugger.clear(n)
+        prompt.say(f"deleted {gone}")
 
 
 def switch(prompt: Prompt, text: str, *, enabled: bool) -> None:
@@ -42,6 +44,7 @@ def switch(prompt: Prompt, text: str, *, enabled: bool) -> None:
     chosen = map(number, text.split()) if text.strip() else list(prompt.debugger.breakpoints)
     for n in chosen:
         prompt.debugger.breakpoint(n).is_enabled = enabled
+        prompt.say(str(prompt.debugger.breakpoint(n)))
 
 
 def split_number(prompt: Prompt, text: str, usage: str) -> tuple[Breakpoint, str]:
@@ -76,7 +79,17 @@ def commands(prompt: Prompt, text: str) -> None:
 def watch(prompt: Prompt, text: str) -> None:
     """Stop whenever an expression changes."""
     expression, _, by = text.partition(" by ")
-    prompt.say(str(prompt.debugger.watch(expression.strip(), float(by or 0.0))))
+    if not expression.strip():
+        raise GradvizValueError("what shall be watched?", hint="watch w, watch loss by 0.1")
+    prompt.say(str(prompt.debugger.watch(expression.strip(), amount(by))))
+
+
+def amount(text: str) -> float:
+    """Return the number after ``by``."""
+    try:
+        return float(text or 0.0)
+    except ValueError:
+        raise GradvizValueError(f"{text[:80]!r} is no number", hint="watch loss by 0.1") from None
 
 
 def last(prompt: Prompt, text: str) -> None:
@@ -99,24 +112,39 @@ def first(prompt: Prompt, text: str) -> None:
     prompt.arrived(before)
 
 
+WHERE = """\
+WHERE is one of
+  h1, enc.*.W             an event of a node, by name
+  op:log, scope:enc.*     of an op, of a scope and all within it
+  train.py:12, :12        of a line of the source
+  17.b.3, b.3             at a position
+  nan, inf                where such a number is born of others that are not
+  zero:X.grad             of a number that is zero in every element
+  over:float16            of a number that this dtype cannot hold
+  structure               at the start of an iteration whose graph is another one
+  loss up 5               when the loss has risen five times in a row
+  norm(X.grad) > 10       of X, when this holds: any expression, see h p
+  ratio(update/param)>0.1 of a parameter, when this holds for its update"""
+BLOCK = """\
+The lines up to 'end' are run whenever the breakpoint (the last one set, or N) is hit. With 'silent'
+as the first nothing else is shown; a command that moves is the last that is run."""
 ROWS = (
-    (
-        ("break", "b"),
-        "b [WHERE [if EXPRESSION]]",
-        "stop at h1, op:log, file.py:12, nan, norm(X.grad)>10",
-        set_one,
-    ),
-    (("tbreak",), "tbreak WHERE", "stop there once", partial(set_one, temporary=True)),
-    (("clear", "cl"), "cl [N ...]", "delete breakpoints", clear),
-    (("disable",), "disable [N ...]", "switch breakpoints off", partial(switch, enabled=False)),
-    (("enable",), "enable [N ...]", "switch breakpoints on", partial(switch, enabled=True)),
-    (("ignore",), "ignore N COUNT", "let a breakpoint pass COUNT times", ignore),
-    (("condition",), "condition N [EXPRESSION]", "stop only if this holds", condition),
-    (("commands",), "commands [N]", "run the lines up to 'end' when a breakpoint is hit", commands),
-    (("watch",), "watch EXPRESSION [by AMOUNT]", "stop whenever it changes", watch),
-    (("last",), "last EXPRESSION", "show where it changed last", last),
-    (("first",), "first CONDITION", "go to where it held first in the whole history", first),
-)
+    (("break", "b"), "b [WHERE [if EXPRESSION]]", "stop there; without WHERE list the breakpoints", set_one, "where",
+     WHERE),
+    (("tbreak",), "tbreak WHERE [if EXPRESSION]", "stop there once", partial(set_one, temporary=True), "where", WHERE),
+    (("clear", "cl", "delete"), "cl [N ...]", "delete breakpoints, or all", clear, "", ""),
+    (("disable",), "disable [N ...]", "switch breakpoints off", partial(switch, enabled=False), "", ""),
+    (("enable",), "enable [N ...]", "switch breakpoints on", partial(switch, enabled=True), "", ""),
+    (("ignore",), "ignore N COUNT", "let a breakpoint pass COUNT times", ignore, "", ""),
+    (("condition",), "condition N [EXPRESSION]", "stop at it only if this holds", condition, "node", ""),
+    (("commands",), "commands [N]", "run the lines up to 'end' when a breakpoint is hit", commands, "", BLOCK),
+    (("watch",), "watch EXPRESSION [by AMOUNT]", "stop whenever it changes", watch, "node",
+     "by AMOUNT lets smaller changes pass. c and rc run to the next change, forwards and backwards."),
+    (("last",), "last EXPRESSION", "say where it changed last", last, "node", "The cursor stays where it is."),
+    (("first",), "first CONDITION", "go to where it held first in the whole history", first, "node",
+     "Where loss, scalars or norms were recorded, all iterations are compared at once."),
+)  # fmt: skip
 COMMANDS = tuple(
-    Command(names, usage, summary, run, completes="node", group="breakpoints") for names, usage, summary, run in ROWS
+    Command(names, usage, summary, run, False, completes, "breakpoints", details)
+    for names, usage, summary, run, completes, details in ROWS
 )

@@ -59,34 +59,48 @@ def when(prompt: Prompt, text: str) -> None:
     prompt.say(str(prompt.debugger.where))
 
 
-COMMANDS = tuple(
-    Command(names, usage, summary, run, repeats, completes, "moving")
-    for names, usage, summary, run, repeats, completes in (
-        (("step", "s"), "s [N]", "go on by one event, or N",
-         moves(lambda p, t: p.debugger.step(number(t))), True, ""),
-        (("next", "n"), "n", "go on to the next source line; an inner scope counts as one",
-         moves(lambda p, t: p.debugger.next()), True, ""),
-        (("return", "r", "finish"), "r", "go on until the scope, or else the phase, is left",
-         moves(lambda p, t: p.debugger.finish()), True, ""),
-        (("until", "unt"), "unt [WHERE]", "go on until a node, line, position or condition",
-         moves(until), True, "node"),
-        (("continue", "c", "cont"), "c", "go on until a breakpoint, else to the end",
-         moves(lambda p, t: p.debugger.run()), True, ""),
-        (("rstep", "rs"), "rs [N]", "go back by one event, or N",
-         moves(lambda p, t: p.debugger.back(number(t))), True, ""),
-        (("rnext", "rn"), "rn", "go back to the previous source line",
-         moves(lambda p, t: p.debugger.next_back()), True, ""),
-        (("rfinish", "rf"), "rf", "go back to before the scope, or else the phase",
-         moves(lambda p, t: p.debugger.finish_back()), True, ""),
-        (("rcontinue", "rc"), "rc [WHERE]", "go back until a breakpoint or WHERE, else to the start",
-         moves(lambda p, t: p.debugger.run_back(t or None)), True, "node"),
-        (("jump", "j", "seek"), "seek POSITION", "go to a position such as 17.b.3, b.3 or 17",
-         moves(lambda p, t: p.debugger.seek(t.strip())), False, ""),
-        (("it", "iteration"), "it K | +K | -K", "go to the same place of another iteration",
-         moves(iteration), True, ""),
-        (("phase",), "phase f|b|u", "go to the beginning of a phase",
-         moves(phase), False, ""),
-        (("when",), "when", "print the position",
-         when, False, ""),
-    )
+def jump(prompt: Prompt, text: str) -> object:
+    """Go to a position."""
+    if not text.strip():
+        raise GradvizValueError("where to?", hint="j 17.b.3, j b.3, j 17")
+    return prompt.debugger.seek(text.strip())
+
+
+POSITION = """\
+A position is iteration, phase (f forward, b backward, u update) and number of the event: 17.b.3.
+b.3 is of this iteration, 17.b the first event of a phase, 17 that of an iteration."""
+UNTIL = "WHERE is what h break says. Without it, go on to another source line."
+NEXT = "A line, or a module, however many events it has, counts as one."
+BACK = "What happened is undone exactly: position, values and gradients are what they were."
+ITERATION = "The phase and the number of the event stay what they are, where that iteration has them."
+ROWS: tuple[tuple[tuple[str, ...], str, str, Run, bool, str, str], ...] = (
+    (("step", "s"), "s [N]", "go on by one event, or N",
+     moves(lambda p, t: p.debugger.step(number(t))), True, "", ""),
+    (("next", "n"), "n", "go on to the next source line or module",
+     moves(lambda p, t: p.debugger.next()), True, "", NEXT),
+    (("return", "r", "finish"), "r", "go on until the scope, or else the phase, is left",
+     moves(lambda p, t: p.debugger.finish()), True, "", ""),
+    (("until", "unt"), "unt [WHERE]", "go on until a node, line, position or condition",
+     moves(until), True, "where", UNTIL),
+    (("continue", "c", "cont"), "c", "go on until a breakpoint, else to the end",
+     moves(lambda p, t: p.debugger.run()), True, "", "Ctrl-C stops where it is just then."),
+    (("rstep", "rs"), "rs [N]", "go back by one event, or N",
+     moves(lambda p, t: p.debugger.back(number(t))), True, "", BACK),
+    (("rnext", "rn"), "rn", "go back to the previous source line or module",
+     moves(lambda p, t: p.debugger.next_back()), True, "", NEXT),
+    (("rfinish", "rf"), "rf", "go back to before the scope, or else the phase",
+     moves(lambda p, t: p.debugger.finish_back()), True, "", ""),
+    (("rcontinue", "rc"), "rc [WHERE]", "go back until a breakpoint or WHERE, else to the start",
+     moves(lambda p, t: p.debugger.run_back(t or None)), True, "where", "WHERE is what h break says."),
+    (("jump", "j", "seek"), "j POSITION", "go to a position such as 17.b.3, b.3 or 17",
+     moves(jump), False, "", POSITION),
+    (("it", "iteration"), "it K | +K | -K", "go to the same place of another iteration",
+     moves(iteration), True, "", ITERATION),
+    (("phase",), "phase f|b|u", "go to the beginning of a phase",
+     moves(phase), False, "phase", ""),
+    (("when",), "when", "print the position", when, False, "", POSITION),
 )  # fmt: skip
+COMMANDS = tuple(
+    Command(names, usage, summary, run, repeats, completes, "moving", details)
+    for names, usage, summary, run, repeats, completes, details in ROWS
+)
