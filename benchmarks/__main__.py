@@ -12,8 +12,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks import arrays, memory, report, scalar, traced
+from benchmarks import arrays, debugging, memory, report, scalar, traced
 from benchmarks.contestants import CONTESTANTS, Contestant, installed, versions
+from benchmarks.debugging import Cost
 from benchmarks.harness import Effort, Row, Workload, measure
 from benchmarks.memory import Footprint
 from benchmarks.traced import Overhead
@@ -22,6 +23,7 @@ from gradviz.files import write_atomically
 QUICK = Effort(rounds=1, block=0.002, patience=0.5)
 MEMORY = "memory"
 TRACE = "trace"
+DEBUG = "debug"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,14 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = list(race(selected(options.only), contestants, effort, progress))
     prints = memory.footprints(contestants) if fnmatch(MEMORY, options.only) else []
     traces = traced.overheads(contestants, effort) if fnmatch(TRACE, options.only) else []
+    debugs = list(debugging.costs(effort)) if fnmatch(DEBUG, options.only) and ours(contestants) else []
 
     names = [kind.name for kind in CONTESTANTS if not options.against or kind.name in options.against]
-    tables = list(tabulated(rows, names, prints, traces))
+    tables = list(tabulated(rows, names, prints, traces, debugs))
     show(tables)
     if options.write:
         write_atomically(options.write, report.markdown(tables, versions(contestants)))
     if options.json:
-        write_atomically(options.json, measured(rows, prints, traces))
+        write_atomically(options.json, measured(rows, prints, traces, debugs))
     return int(any(outcome.status.startswith("wrong") for row in rows for outcome in row.outcomes.values()))
 
 
@@ -84,8 +87,17 @@ def race(
         yield row
 
 
+def ours(contestants: Sequence[Contestant]) -> bool:
+    """Tell whether gradviz takes part."""
+    return any(contestant.name == "gradviz" for contestant in contestants)
+
+
 def tabulated(
-    rows: Sequence[Row], names: Sequence[str], prints: Sequence[Footprint], traces: Sequence[Overhead]
+    rows: Sequence[Row],
+    names: Sequence[str],
+    prints: Sequence[Footprint],
+    traces: Sequence[Overhead],
+    debugs: Sequence[Cost] = (),
 ) -> Iterator[report.Table]:
     """Yield a table for everything that was measured."""
     if rows:
@@ -98,12 +110,17 @@ def tabulated(
         yield report.footprint_table(prints)
     if traces:
         yield report.overhead_table(traces)
+    if debugs:
+        yield report.debugging_table(debugs)
 
 
-def measured(rows: Sequence[Row], prints: Sequence[Footprint], traces: Sequence[Overhead]) -> str:
+def measured(
+    rows: Sequence[Row], prints: Sequence[Footprint], traces: Sequence[Overhead], debugs: Sequence[Cost] = ()
+) -> str:
     """Return all figures as JSON."""
     speed = [outcome for row in rows for outcome in report.outcomes(row)]
     found = {"speed": speed, "memory": [asdict(p) for p in prints], "trace": [asdict(t) for t in traces]}
+    found["debug"] = [asdict(d) for d in debugs]
     return json.dumps(found, indent=1)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from benchmarks.debugging import Cost
 from benchmarks.harness import FLOOR, Row
 from benchmarks.memory import TARGET, Footprint
 from benchmarks.traced import Overhead
@@ -111,6 +112,24 @@ def overhead_table(found: Iterable[Overhead]) -> Table:
     ]
     header = ["descent", "a step", "added by the trace", "speed kept", "target, added"]
     return Table("Everything traced at every step", header, body)
+
+
+def debugging_table(found: Iterable[Cost]) -> Table:
+    """Tabulate what watching, moving and asking costs; a cost above its target is marked."""
+    body = [[one.name, shown(one.found, one.unit), limit(one)] for one in found]
+    return Table("The debugger", ["what", "median", "target"], body, "Without a unit: times the same step unwatched.")
+
+
+def shown(value: float, unit: str) -> str:
+    """Return seconds as a duration, a ratio as it is."""
+    return duration(value) if unit else number(value)
+
+
+def limit(one: Cost) -> str:
+    """Return what a cost may be at most, if anything was promised."""
+    if one.target is None:
+        return ""
+    return f"{'missed: ' if one.found > one.target else ''}<= {shown(one.target, one.unit)}"
 
 
 def target(row: Row) -> str:

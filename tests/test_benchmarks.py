@@ -121,3 +121,9 @@ def test_a_graph_takes_memory_and_the_table_says_how_much() -> None:
     found = [memory.footprint("gradviz", kind) for kind in memory.KINDS]
     assert all(one.recorded > 0 for one in found)
     assert report.footprint_table(found).rows[0][0] == "gradviz"
+
+
+def test_the_costs_of_the_debugger_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--quick", "--only", "debug*", "--against", "gradviz"]) == 0
+    shown = capsys.readouterr().out
+    assert all(row in shown for row in ("debugging, 784-256-10", "step, 10,000 ops", "blame", "first loss", "<= 1.10"))
