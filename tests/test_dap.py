@@ -1,5 +1,6 @@
 """The debugger in an editor: a real client on a real ``gradviz dap``; see `tests.editors`."""
 
+import json
 import os
 import runpy
 import statistics
@@ -46,6 +47,7 @@ with np.errstate(all="ignore"), gradviz.trace("run", params={"w": w, "b": b}) as
         w.data -= 0.4 * w.grad
         b.data -= 0.4 * b.grad
 """
+ROOT = Path(__file__).parent.parent
 LOG, LOSS = 13, 21  # lines of it
 BIRTH = "5.f.5"  # where its NaN is born
 
@@ -651,6 +653,32 @@ def test_files_that_a_trace_names_are_not_opened(tmp_path):
         assert "path" not in places.described(name)
         assert "hunter2" not in places.content(name)
         assert places.content(name) in {"x\n", ""}
+
+
+# -- what is written about it ----------------------------------------------------------------------
+
+
+def contributed():
+    """Return what the extension for VS Code brings."""
+    manifest = json.loads((ROOT / "examples" / "vscode" / "package.json").read_text("utf-8"))
+    return manifest["contributes"]["debuggers"][0]
+
+
+@pytest.mark.parametrize("name", contributed()["configurationAttributes"]["launch"]["properties"])
+def test_every_setting_is_read_and_told_of(editor, name):
+    with pytest.raises(RefusedError, match=f"{name} is dict"):
+        editor.start(**{"run": "run", name: {}})
+    assert f"| `{name}`" in (ROOT / "docs" / "editors.md").read_text("utf-8")
+
+
+def test_the_extension_starts_what_there_is(folder):
+    found = contributed()
+    assert [found["runtime"], *found["runtimeArgs"]] == ["gradviz", "dap"]
+    text = (ROOT / "docs" / "editors.md").read_text("utf-8")
+    written = json.loads(text.split("```json\n")[1].split("```")[0])["configurations"][0]
+    assert written == found["initialConfigurations"][0]
+    with Neighbour(folder) as editor:
+        assert editor.begin(**{**written, "run": "run", "cwd": str(folder)})["reason"] == "entry"
 
 
 # -- what a client can do wrong --------------------------------------------------------------------
