@@ -31,6 +31,7 @@ from gradviz import Tensor
 
 X = np.linspace(-1.0, 1.0, 12).reshape(6, 2) + np.array([0.0, 0.5])
 Y = np.array([1.0, 3.0, 2.0, 5.0, 4.0, 6.0])
+MOVED = np.array([0.1, 0.2, 0.0, 0.3, 0.0, 0.2])
 NAMED = re.compile(re.escape(Path(__file__).name) + r'", line (\d+)')
 PEERS = ("PyTorch anomaly mode", "JAX debug_nans")
 
@@ -53,7 +54,7 @@ def overflow_then_inf_over_inf(xp, p):
 
 
 def zero_times_infinity(xp, p):
-    """Keep points apart by their distance: two of them are the same."""
+    """Keep points at a distance from where they were: two of them are there still."""
     apart = p["points"] - xp.data(X)
     distance = xp.sqrt(xp.sum(apart * apart, 1))  # born
     return xp.mean((distance - 1.0) ** 2)
@@ -144,7 +145,7 @@ class Fault:
 FAULTS = [
     Fault(log_of_a_negative, "nan", "log", "forward", {"slope": 10.0}, iteration=2, steps=5, lr=1.75),
     Fault(overflow_then_inf_over_inf, "nan", "exp", "forward", of_ones("w")),
-    Fault(zero_times_infinity, "nan", "sqrt", "backward", {"points": X * [[1.0], [2], [1], [1], [1], [1]]}),
+    Fault(zero_times_infinity, "nan", "sqrt", "backward", {"points": X + MOVED[:, None]}),
     Fault(root_of_zero, "inf", "sqrt", "backward", {"w": np.array([1.0, 0.0])}),
     Fault(where_hides_an_overflow, "nan", "exp", "forward", of_ones("w")),
     Fault(where_hides_a_log_of_zero, "nan", "log", "forward", {"w": np.array([1.0, 0.0])}),

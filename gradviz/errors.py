@@ -8,7 +8,7 @@ GradvizError
 │   ├── GraphError                          a graph that breaks its own laws
 │   └── NonScalarError                      backward() without a gradient on an array
 ├── GradvizIndexError       (IndexError)    an index outside of an array
-├── GradientError           (AssertionError)  a gradient that finite differences contradict
+├── GradientError           (AssertionError)  a gradient that is wrong, or an assertion about a graph
 ├── StaleValueError         (RuntimeError)  a leaf was changed after it was used
 ├── StoppedError            (FloatingPointError)  what `debugging` was to stop for has happened
 ├── UnknownNameError        (KeyError)      no node, option or column of that name
@@ -86,7 +86,7 @@ class GradvizIndexError(GradvizError, IndexError):
 
 
 class GradientError(GradvizError, AssertionError):
-    """A gradient that finite differences or a formula contradict."""
+    """A gradient that finite differences contradict, that is not finite, or that does not arrive."""
 
 
 class StaleValueError(GradvizError, RuntimeError):

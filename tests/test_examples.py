@@ -23,6 +23,7 @@ FILES = {
     "article_gallery": {"gallery.json"},
     "diabetes": {"run", "graph.svg", "graph.png", "log.csv"},
     "moons": {"run", "graph.svg", "layers.svg", "layers.png", "boundary.png"},
+    "planted_faults": {"runs", "table.md"},
     "sin_and_slope": {"sin.png", "parabola.png"},
     "sweep_dask": {"runs", "answer.csv"},
     "sweep_joblib": {"runs", "answer.csv"},
