@@ -159,6 +159,8 @@ class Guard:
             with modes.unwatched():
                 self._stop(d)
         elif self._stop == "prompt" or (self._stop is None and is_person()):
+            if not Attached.is_heard:
+                return
             from gradviz.debugger.talking import talk
 
             talk(d, f"stopped at {d.variables.place}\n{reason}")

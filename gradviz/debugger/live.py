@@ -45,7 +45,7 @@ def debug(x: Any, *args: Any, **kwargs: Any) -> LiveDebugger:
     """
     from gradviz.debugger.talking import talk_of
 
-    Attached.now = True
+    Attached.again()
     frame = user_frame()
     given = _computed(x, args, kwargs) if callable(x) and not isinstance(x, Tensor) else x
     with modes.unwatched():
@@ -77,7 +77,7 @@ def breakpoint(
 
     At the prompt ``c`` goes on to the next call, ``q`` ends the program (bdb.BdbQuit, as pdb does), and ``detach``
     goes on without further stops. Commands are read from standard input also where that is no terminal; at its end
-    the program goes on.
+    the program goes on without further prompts.
 
     Raises GradvizError where there is no such Tensor, and for a condition that means nothing.
 
@@ -89,7 +89,7 @@ def breakpoint(
     ...     gradviz.breakpoint(loss, when="norm(w.grad) > 10")
     ...     w.data, w.grad = w.data - 0.1 * w.grad, None
     """
-    if not Attached.now:
+    if not (Attached.now and Attached.is_heard):
         return
     frame = sys._getframe(1)
     site = site_of(frame)
@@ -111,7 +111,7 @@ def post_mortem(error: BaseException | None = None) -> LiveDebugger:
     error = error or sys.exc_info()[1] or getattr(sys, "last_value", None)
     if error is None:
         raise GradvizValueError("there is no exception to look into", hint="call it in an except block, or give one")
-    Attached.now = True
+    Attached.again()
     known = getattr(error, "debugger", None) if isinstance(error, StoppedError) else None
     debugger = known if isinstance(known, LiveDebugger) else _of_frames(error)
     talk_of(debugger, f"failed at {debugger.variables.place}\n{type(error).__name__}: {error}")

@@ -14,9 +14,18 @@ __all__ = ["Attached", "LiveDebugger"]
 
 
 class Attached:
-    """Whether the program stops at all: ``detach`` at a prompt switches it off, `gradviz.debug` on again."""
+    """Whether the program stops at all (``now``), and whether its standard input, if no terminal, has more to say.
+
+    ``detach`` at a prompt switches the first off, the end of the input the second; `gradviz.debug` both on again.
+    """
 
     now = True
+    is_heard = True
+
+    @classmethod
+    def again(cls) -> None:
+        """Stop again from now on."""
+        cls.now = cls.is_heard = True
 
 
 class LiveDebugger(Debugger):

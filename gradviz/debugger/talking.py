@@ -57,7 +57,7 @@ class LivePrompt(Prompt):
 def talk(debugger: LiveDebugger, heading: str, before: LivePrompt | None = None) -> LivePrompt:
     """Open a prompt in the program, with what an earlier one at the same place was told to display.
 
-    At the end of the commands a person ends the program; where there was none, it goes on without further stops.
+    At the end of the commands a person ends the program; where there is none, it goes on without further prompts.
     Raises bdb.BdbQuit to end the program.
     """
     with _talking, modes.unwatched():
@@ -69,7 +69,7 @@ def talk(debugger: LiveDebugger, heading: str, before: LivePrompt | None = None)
     if prompt.outcome == "quit" or (prompt.outcome == "end" and is_person()):
         raise bdb.BdbQuit
     if prompt.outcome != "continue":
-        Attached.now = False
+        Attached.now, Attached.is_heard = prompt.outcome != "detach", prompt.outcome != "end"
         prompt.say("--- the program goes on, without further stops ---", "stop")
     return prompt
 

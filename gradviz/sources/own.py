@@ -7,6 +7,7 @@ copied: a later step of the optimizer cannot change a frame.
 from __future__ import annotations
 
 import operator
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -180,12 +181,13 @@ def _entry(x: Any, consumer: Entry | None, position: int, known: dict[Any, Entry
         value, grad = was or (value_of(x), x._grad)
         is_older = was is None and (consumer is None or x._key < consumer.key[0])
         known[key] = Entry(x, value, grad, (x._key, 0) if is_older else _below(consumer, position))
+    known[key].key = min(known[key].key, _below(consumer, position))  # the first of its consumers
     return known[key]
 
 
 def _below(consumer: Entry | None, position: int) -> tuple[int, int]:
     """Return a place in the order right before the consumer."""
-    return (0, 0) if consumer is None else (consumer.key[0], position - 1000)
+    return (sys.maxsize, 0) if consumer is None else (consumer.key[0], position - 1000)
 
 
 def _graph(entries: list[Entry], root: Tensor, params: Mapping[str, Any] | None) -> Graph:
@@ -319,17 +321,17 @@ def check_rules(of: Frame, id: int, rng: np.random.Generator, rtol: float, atol:
     if any(value is None for value in values.values()):
         raise GraphError(f"an operand of {node.name!r} is not known, so its rule cannot be checked")
     made: Any = {i: _leaf_to_check(of, i) for i in values}
-    tensor = _op_again(node, made)
     wanted = [arg for arg, src in enumerate(node.inputs) if of.grads[src] is not None]
+    if not wanted:
+        return []
+    is_own = isinstance(of.edges, RuleNumbers)
+    tensor = of.edges.recorded_again(id, [made[i] for i in node.inputs]) if is_own else _op_again(node, made)
     return [(arg, check_operand(tensor, arg, rng, rtol, atol)) for arg in wanted]
 
 
 def _leaf_to_check(of: Frame, id: int) -> Any:
     value = of.values[id]
     return value if of.grads[id] is None else Tensor(value, name=of.graph.nodes[id].name)
-
-
-# -- for the tracer ----------------------------------------------------------------------------
 
 
 def parameter(value: Any, name: str) -> Tensor:
