@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gradviz.debugger.blame import Birth, blame
 from gradviz.debugger.check import Mismatch, check
+from gradviz.debugger.positions import Position
 from gradviz.debugger.timeline import timeline
 from gradviz.debugger.watching import Watching
+from gradviz.debugger.whatif import WhatIf, assignments, what_if
 from gradviz.debugger.why import Why, why
+from gradviz.graphs import Frame
+from gradviz.tracing.framediff import FrameDiff, compare_frames
 from gradviz.views.drawing import Drawing, draw
 
 __all__ = ["Debugger"]
@@ -46,6 +51,38 @@ class Debugger(Watching):
         """Return every op whose rule differs from finite differences, or only that of one node."""
         return check(self.full, name, repeats=repeats)
 
+    def diff(self, a: str | int | Position, b: str | int | Position | None = None) -> FrameDiff:
+        """Return how two moments differ: iterations ``17``, or positions ``"17.b.3"``; the second is here by default.
+
+        A number alone is an iteration with all its values and gradients. See `gradviz.diff`.
+        """
+        return compare_frames(self.moment(a), self.full if b is None and _is_whole(a) else self.moment(b))
+
+    def moment(self, at: str | int | Position | None) -> Frame:
+        """Return everything as it is at a position, or at the end of an iteration; by default here."""
+        if at is None:
+            return self.frame
+        if _is_whole(at):
+            return self.timeline.steps(int(str(at))).full
+        place = at if isinstance(at, Position) else Position.parse(str(at), self.where.iteration)
+        return self.timeline.steps(place.iteration).at(place.phase, place.op).frame
+
+    def whatif(
+        self, values: str | Mapping[str, Any] | None = None, /, *, count: int | None = None, **more: Any
+    ) -> WhatIf:
+        """Return what had happened with other values of nodes, or another ``lr``; the history stays as it is.
+
+        ``d.whatif(w=2.0)`` computes this iteration again, ``d.whatif("lr = 0.01 for 50")`` goes on for 50 updates;
+        see `gradviz.debugger.whatif`.
+        """
+        if isinstance(values, str):
+            texts, told = assignments(values)
+            values, count = (
+                {name: self.evaluate(text) for name, text in texts.items()},
+                told if count is None else count,
+            )
+        return what_if(self, {**(values or {}), **more}, count)
+
     def draw(self, **options: Any) -> Drawing:
         """Return the picture of this moment, its event highlighted, what is still to come pale."""
         return draw(self.event, **options)
@@ -53,3 +90,8 @@ class Debugger(Watching):
     def __repr__(self) -> str:
         count = len(self.timeline.iterations)
         return f"Debugger(at {self.where}, {count} iteration{'' if count == 1 else 's'}, {len(self.graph)} nodes)"
+
+
+def _is_whole(at: object) -> bool:
+    """Tell whether this is the number of an iteration."""
+    return str(at).removeprefix("-").isdigit()

@@ -106,9 +106,9 @@ class Prompt:
 
     def do(self, line: str) -> None:
         """Carry out one line: commands separated by ``;;``; an empty one repeats the last where that makes sense."""
-        self._queue.extend(Waiting(part.strip()) for part in line.split(";;"))
-        if not line.strip():
-            self._queue[-1] = Waiting(self._repeated)
+        first = line.split(maxsplit=1)[:1]
+        parts = [line] if first == ["alias"] else line.split(";;")
+        self._queue.extend(Waiting(part.strip()) for part in ([self._repeated] if not first else parts))
         while self._queue and not self.is_done:
             self._do_one(self._queue.popleft())
 
@@ -181,7 +181,7 @@ class Prompt:
 
     def look_at(self, node: Node) -> None:
         """Look at another node, until the debugger moves."""
-        self._looked_at = node
+        self._looked_at, self.listed = node, None
 
     # -- what is said
 

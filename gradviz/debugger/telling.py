@@ -97,9 +97,17 @@ def _source_cells(node: Node) -> list[str]:
 
 def event_line(d: Standing, node: Node) -> str:
     """Return a node as it is now on one line: how it is computed, value and gradient."""
-    view = d[node.name]
     how = "" if node.kind != "op" else f" = {expression_text(d.graph, node)}"
-    return f"{clean(node.name, NAME)}{clean(how, EXPRESSION)} = {brief(view.value)}, gradient {brief(view.grad)}"
+    return f"{clean(node.name, NAME)}{clean(how, EXPRESSION)} = {numbers_text(d, d[node.name])}"
+
+
+def numbers_text(d: Standing, view: NodeView) -> str:
+    """Return value and gradient as far as they are known: ``...`` is still to come, of some there is no gradient."""
+    value = brief(view.value) if view.value is not None or d.full.values[view.node.id] is None else "..."
+    grad = d.full.grads[view.node.id]
+    if grad is None:
+        return f"{value}, no gradient"
+    return f"{value}, gradient {brief(view.grad) if view.grad is not None else '...'}"
 
 
 def rows_of(views: Sequence[NodeView]) -> list[str]:
@@ -117,7 +125,9 @@ def described(d: Standing, view: NodeView) -> list[str]:
         rows.append(["op", f"{node.op}: {expression_text(graph, node)}"])
         rows += [["", f"d/d({clean(graph.nodes[src].name)}) = {clean(graph.formula(node, arg))}"]
                  for arg, src in enumerate(node.inputs) if graph.formula(node, arg)]  # fmt: skip
-    rows += [["type", type_text(node)], ["value", shown(view.value)], ["gradient", shown(view.grad)]]
+    rows += [["type", type_text(node)]]
+    both = (("value", view.value, d.full.values[node.id]), ("gradient", view.grad, d.full.grads[node.id]))
+    rows += [[what, "still to come" if now is None and full is not None else shown(now)] for what, now, full in both]
     rows += [["scope", clean(".".join(node.scope))]] if node.scope else []
     rows += [["attrs", clean(", ".join(f"{k}={v}" for k, v in node.attrs.items()))]] if node.attrs else []
     if node.source is not None:
@@ -141,7 +151,7 @@ def tree(d: Standing, start: Node, *, upward: bool, depth: int = 3) -> Iterator[
     while waiting and lines < BRANCHES:
         id, level = waiting.pop()
         view = d[graph.nodes[id].name]
-        yield f"{'  ' * level}{clean(view.node.name, NAME)} = {brief(view.value)}, gradient {brief(view.grad)}"
+        yield f"{'  ' * level}{clean(view.node.name, NAME)} = {numbers_text(d, view)}"
         lines += 1
         following = graph.consumers(id) if upward else tuple(dict.fromkeys(view.node.inputs))
         if level < depth:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +22,7 @@ __all__ = ["FrameTimeline", "RunTimeline", "Timeline", "timeline", "values_after
 KEPT = 32  # iterations remembered: a walk to and fro computes none of them twice
 
 
+@runtime_checkable
 class Timeline(Protocol):
     """A history of iterations, in order, that can be opened anywhere."""
 
@@ -31,11 +33,14 @@ class Timeline(Protocol):
     def steps(self, iteration: int) -> Steps:
         """Return the events of one iteration; raises UnknownNameError if there is none of that number."""
 
+    def knows(self, name: str) -> bool:
+        """Tell whether a node of that name is in any iteration, as far as that is known without a look at each."""
+
     def has_column(self, name: str) -> bool:
         """Tell whether anything of that name was recorded as one number per iteration."""
 
     def column(self, name: str, part: str) -> np.ndarray | None:
-        """Return a recorded number of a parameter over all iterations, or None if it was not recorded.
+        """Return a recorded number of a parameter, one for each of `iterations`, or None if there is none such.
 
         ``part`` is ``value``, ``grad``, ``norm``, ``grad_norm``; ``name`` may also be ``loss`` (``value``).
         """
@@ -65,6 +70,10 @@ class FrameTimeline:
             raise _no_iteration(iteration, self.iterations)
         return self._steps[iteration]
 
+    def knows(self, name: str) -> bool:
+        """Tell whether a node of that name is in any of the frames."""
+        return any(name in steps.full.graph for steps in self._steps.values())
+
     def has_column(self, name: str) -> bool:
         """Return False: frames have no columns."""
         return False
@@ -75,20 +84,49 @@ class FrameTimeline:
 
 
 class RunTimeline:
-    """A recorded run: every iteration is read, or computed again, when it is first looked at."""
+    """A recorded run: every iteration is read, or computed again, when it is first looked at.
+
+    Of iterations that were recorded under one number the last counts. A run that is followed grows.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.iterations: Sequence[int] = sorted(set(run.steps.tolist()))
-        self._place = {step: i for i, step in enumerate(self.iterations)}
+        self._numbers: list[int] = []
+        self._rows = np.zeros(0, int)  # of each number the last row
+        self._seen: np.ndarray | None = None
         self._known: OrderedDict[int, Steps] = OrderedDict()
+
+    @property
+    def iterations(self) -> Sequence[int]:
+        """The numbers of the iterations, ascending."""
+        steps = self.run.steps
+        if steps is not self._seen:
+            self._read_on(steps)
+        return self._numbers
+
+    def _read_on(self, steps: np.ndarray) -> None:
+        """Take note of the rows there are now; what was read of those that are new or last is read again."""
+        before = dict(zip(self._numbers[:-1], self._rows[:-1].tolist(), strict=True))
+        numbers, from_end = np.unique(steps[::-1], return_index=True)
+        self._numbers, self._rows, self._seen = numbers.tolist(), len(steps) - 1 - from_end, steps
+        now = dict(zip(self._numbers, self._rows.tolist(), strict=True))
+        for number in [number for number in self._known if before.get(number) != now.get(number)]:
+            del self._known[number]
+
+    def place(self, iteration: int) -> int:
+        """Return the place of an iteration among `iterations`; raises UnknownNameError if there is none."""
+        numbers = self.iterations
+        place = bisect_left(numbers, iteration)
+        if place == len(numbers) or numbers[place] != iteration:
+            raise _no_iteration(iteration, numbers)
+        return place
 
     def steps(self, iteration: int) -> Steps:
         """Return the events of one iteration, remembered for a while."""
-        if iteration not in self._place:
-            raise _no_iteration(iteration, self.iterations)
+        place = self.place(iteration)
         if iteration not in self._known:
-            frame = self.run.frame(iteration)
+            row = int(self._rows[place])
+            frame = self.run[row : row + 1].frame(iteration)
             self._known[iteration] = Steps(frame, partial(values_after, frame, partial(self._following, iteration)))
             if len(self._known) > KEPT:
                 self._known.popitem(last=False)
@@ -96,21 +134,38 @@ class RunTimeline:
         return self._known[iteration]
 
     def _following(self, iteration: int) -> Frame | None:
-        place = self._place[iteration] + 1
-        return self.steps(self.iterations[place]).full if place < len(self.iterations) else None
+        place = self.place(iteration) + 1
+        return self.steps(self._numbers[place]).full if place < len(self._numbers) else None
+
+    def knows(self, name: str) -> bool:
+        """Tell whether a node of that name is in any of the graphs recorded."""
+        return name in self.run.names or any(name in graph for graph in self.run.graphs)
 
     def has_column(self, name: str) -> bool:
-        """Tell whether it is a parameter, or the loss."""
-        return name == "loss" or name in self.run.names
+        """Tell whether it is a parameter, or the loss (unless another node than the result has that name)."""
+        if name in self.run.names:
+            return True
+        return name == "loss" and all(graph[name].id in graph.outputs for graph in self.run.graphs if name in graph)
 
     def column(self, name: str, part: str) -> np.ndarray | None:
-        """Return a recorded number of a parameter over all iterations, or None if it was not recorded."""
-        if name == "loss" and part == "value" and name not in self.run.names:
-            return self.run.loss
-        if name not in self.run.names:
+        """Return a recorded number of a parameter, one for each of `iterations`, or None if there is none such."""
+        if not self.has_column(name):
             return None
-        found: np.ndarray = getattr(self.run[name], part)
-        return found
+        if name not in self.run.names:
+            return self._of_iterations(self.run.loss) if part == "value" else None
+        if part not in {"norm", "grad_norm"} and not (part in {"value", "grad"} and self._is_scalar(name)):
+            return None
+        return self._of_iterations(getattr(self.run[name], part))
+
+    def _is_scalar(self, name: str) -> bool:
+        parts = (part.rows.columns.get((name, "value")) for part in self.run.structures)
+        known = [column.is_scalar for column in parts if column is not None]
+        return bool(known) and all(known)
+
+    def _of_iterations(self, column: np.ndarray) -> np.ndarray:
+        """Return of a number of every row that of every iteration."""
+        numbers = self.iterations
+        return column if len(numbers) == len(column) else column[self._rows]
 
 
 def timeline(x: Any, *, params: Any = None) -> Timeline:
@@ -127,6 +182,8 @@ def timeline(x: Any, *, params: Any = None) -> Timeline:
 
     if isinstance(x, Run):
         return RunTimeline(x)
+    if isinstance(x, Timeline):
+        return x
     if isinstance(x, Frame):
         return FrameTimeline([x])
     if isinstance(x, list | tuple) and x and all(isinstance(frame, Frame) for frame in x):

@@ -13,7 +13,7 @@ from gradviz.errors import GradvizError
 from gradviz.tracing.opening import RunFiles
 from gradviz.tracing.segments import Segment
 
-__all__ = ["Checkpoints", "State", "Updates", "positions_of"]
+__all__ = ["Checkpoints", "State", "Updates", "positions_of", "rule_of"]
 
 CHECKPOINT_NAME = re.compile(r"ckpt(?:-(\d{4,6}))?\.npy")
 RULES = ("optimizer", "update")
@@ -121,12 +121,17 @@ class Updates:
 
         The last rule told counts; one of the other kind may still hold if that one says nothing.
         """
+        found, why = self.told(position)
+        return [rule_of(event) for event in found], why
+
+    def told(self, position: int) -> tuple[list[dict[str, Any]], str]:
+        """Return the events that tell of these rules, or why there are none."""
         self._refresh()
         events = [event for at, event in reversed(self._rules) if at <= position]
         latest = {kind: next((e for e in events if e["kind"] == kind and _says(e)), None) for kind in RULES}
         found = sorted((e for e in latest.values() if e is not None), key=events.index)
         if found:
-            return [_rule(event) for event in found], ""
+            return found, ""
         why = str(events[0].get("text")) if events else "no optimizer is known that made it"
         return [], why
 
@@ -149,7 +154,7 @@ def _says(event: Mapping[str, Any]) -> bool:
     return bool(event.get("optimizer")) if event["kind"] == "optimizer" else bool(event.get("rates"))
 
 
-def _rule(event: Mapping[str, Any]) -> Rule:
+def rule_of(event: Mapping[str, Any]) -> Rule:
     """Return the function that makes the update an event tells of."""
     if event["kind"] == "update":
         return lambda values, grads, kept: (_subtracted(event["rates"], values, grads), kept)

@@ -27,7 +27,7 @@ def why(prompt: Prompt, text: str) -> None:
             by = way(word[1:])
         else:
             name = word.removesuffix(".grad")
-    prompt.say(str(prompt.debugger.why(name or prompt.debugger.event.node.name, by, k)))
+    prompt.say(str(prompt.debugger.why(name or prompt.node.name, by, k)), fit=True)
 
 
 def blame(prompt: Prompt, text: str) -> None:
@@ -57,16 +57,22 @@ def way(word: str) -> str:
     return found[0]
 
 
+WHY = """\
+-edges: what each user of the node sends back; -paths: the largest products along the paths to the
+result; -samples, -elements: the rows of the batch, the elements of the users, that weigh most."""
+BLAME = """\
+nan and inf: where the number was born, with the operands; cut: a parameter no gradient reaches;
+zero, vanish, explode: where the gradient went to nothing or to very much; wrong: a rule that finite
+differences contradict. Without a word, all of these, the most serious first."""
+CHECK = "Random directions, -r TIMES of them; without a node all ops of this iteration are checked."
 ROWS = (
-    (
-        ("why",),
-        "why [NODE] [-edges|-paths|-samples|-elements] [-k N]",
-        "the terms a gradient is the sum of, and that they add up",
-        why,
-    ),
-    (("blame",), "blame [nan|inf|cut|zero|vanish|explode|wrong]", "go to where a fault was born", blame),
-    (("check",), "check [NODE] [-r TIMES]", "compare the ops' rules with finite differences", check),
-)
+    (("why",), "why [NODE] [-edges|-paths|-samples|-elements] [-k N]",
+     "the terms a gradient is the sum of, and that they add up", why, "node", WHY),
+    (("blame",), "blame [KIND]", "go to where a fault was born: nan, inf, cut, zero, vanish, explode, wrong", blame,
+     "fault", BLAME),
+    (("check",), "check [NODE] [-r TIMES]", "compare the ops' rules with finite differences", check, "node", CHECK),
+)  # fmt: skip
 COMMANDS = tuple(
-    Command(names, usage, summary, run, completes="node", group="asking") for names, usage, summary, run in ROWS
+    Command(names, usage, summary, run, completes=completes, group="asking", details=details)
+    for names, usage, summary, run, completes, details in ROWS
 )

@@ -72,11 +72,11 @@ def where(prompt: Prompt, text: str) -> None:
     iterations, order = d.timeline.iterations, d.cursor.steps.fold.order(d.where.phase)
     among = f" of {iterations[0]} to {iterations[-1]}" if len(iterations) > 1 else ""
     prompt.say(f"iteration {d.where.iteration}{among}, {d.where.phase}, event {d.where.op} of 0 to {len(order) - 1}")
-    for level, name in enumerate(d.event.node.scope, 1):
-        prompt.say(f"{'  ' * level}in scope {clean(name)}")
-    source = d.event.node.source
+    source, scope = d.event.node.source, d.event.node.scope
     if source is not None and source.function:
-        prompt.say(f"  in {clean(source.function)}")
+        prompt.say(f"  in function {clean(source.function)}")
+    if scope:
+        prompt.say(f"  in scope {clean('.'.join(scope))}")
     replay = d.full.meta.get("replay", "exact")
     if replay != "exact":
         prompt.say(f"  only what was recorded is known: {replay}")
@@ -92,6 +92,10 @@ def look(towards: str) -> Callable[[Prompt, str], None]:
         graph, word = prompt.debugger.graph, text.strip()
         wanted = graph.node(word) if word and word in graph else None
         node = prompt.node
+        if word and wanted is None and not word.isdigit():
+            raise UnknownNameError.among(
+                f"{towards} of {node.name!r}", word, [n.name for n in near(graph, node, towards)]
+            )
         for _ in range(1 if wanted else number(word)):
             node = neighbour(graph, node, towards, wanted)
         prompt.look_at(node)
@@ -120,7 +124,7 @@ def neighbour(graph: Graph, node: Node, towards: str, wanted: Node | None) -> No
     if wanted is None:
         return found[0]
     if wanted not in found:
-        raise UnknownNameError.among(f"{towards} of {node.name}", wanted.name, [n.name for n in found])
+        raise UnknownNameError.among(f"{towards} of {node.name!r}", wanted.name, [n.name for n in found])
     return wanted
 
 
