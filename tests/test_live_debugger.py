@@ -151,12 +151,16 @@ def test_a_condition_places_the_cursor_at_its_event(typed, capsys):
 def test_a_nan_in_one_iteration_stops_there(typed, capsys):
     typed("blame nan", "q")
     w = Tensor(2.0, name="w")
-    with quiet(), pytest.raises(bdb.BdbQuit):
+
+    def train():
         for _ in range(4):
             loss = np.log(w) ** 2
             loss.backward()
             gradviz.breakpoint(when="nan")
             w.data, w.grad = w.data - 1.5, None
+
+    with quiet(), pytest.raises(bdb.BdbQuit):
+        train()
     shown = capsys.readouterr().out
     assert "iteration 2" in shown
     assert "log(w)" in shown
@@ -267,7 +271,7 @@ def test_breakpoints_and_displays_stay_for_the_next_stop(typed, capsys):
     typed("b op:sub", "display w", "c", "rc", "c", "c", "detach")
     descend()
     shown = capsys.readouterr().out
-    assert "stopped: 1 breakpoint at op:sub" in shown
+    assert re.search("stopped: .*op:sub", shown)
     assert "w: 2" in shown
 
 
@@ -352,10 +356,14 @@ def line_of(text):
 
 def test_it_stops_at_the_op_that_makes_it():
     x = Tensor([1.0, -1.0], name="x")
-    with quiet(), pytest.raises(StoppedError) as caught, gradviz.debugging(stop="raise"):
+
+    def compute():
         h = x * 2.0
         y = np.log(h)  # here it is born
-        y * 3.0
+        return y * 3.0
+
+    with quiet(), pytest.raises(StoppedError) as caught, gradviz.debugging(stop="raise"):
+        compute()
     message = str(caught.value)
     assert message.startswith("nan: born at")
     assert "y = log(h) makes nan at [1]" in message
@@ -426,9 +434,13 @@ def test_only_the_kinds_that_were_asked_for():
 
 def test_it_stops_at_the_backward_that_makes_it():
     x = Tensor([4.0, 0.0], name="x")
-    with quiet(), pytest.raises(StoppedError) as caught, gradviz.debugging(stop="raise"):
+
+    def compute():
         y = np.sqrt(x)  # its derivative is infinite at 0
         np.sum(y).backward()
+
+    with quiet(), pytest.raises(StoppedError) as caught, gradviz.debugging(stop="raise"):
+        compute()
     message = str(caught.value)
     assert "(backward)" in message
     assert "sqrt" in message
@@ -440,8 +452,8 @@ def test_it_stops_at_the_backward_that_makes_it():
 def test_gradients_by_functions_are_watched_too():
     with quiet(), pytest.raises(StoppedError, match="sqrt"), gradviz.debugging(stop="raise"):
         gradviz.grad(np.sqrt)(0.0)
+    x = Tensor(0.0, name="x")
     with quiet(), pytest.raises(StoppedError, match="sqrt"), gradviz.debugging(stop="raise"):
-        x = Tensor(0.0, name="x")
         np.sqrt(x).backward(create_graph=True)
     with gradviz.debugging(stop="raise"):
         assert gradviz.grad(gradviz.grad(lambda x: x**3))(2.0) == 12.0
@@ -469,8 +481,7 @@ def test_a_nan_in_the_data_is_told_at_backward():
     x = np.array([1.0, np.nan])
     w = Tensor([1.0, 1.0], name="w")
     with pytest.raises(StoppedError, match="to begin with"), gradviz.debugging(stop="raise"):
-        loss = np.sum(w * x)
-        loss.backward()
+        np.sum(w * x).backward()
 
 
 def test_a_function_is_called_and_the_program_goes_on():
@@ -665,6 +676,7 @@ def test_the_prompt_opens_at_the_birth(typed, capsys):
     shown = capsys.readouterr().out
     assert "stopped at test_live_debugger.py" in shown
     assert "in test_the_prompt_opens_at_the_birth" in shown
+    assert "stopped at" in shown
     assert "([1, 0], 7)" in shown
 
 
@@ -677,8 +689,15 @@ def test_after_detach_nothing_stops(typed):
 
 # -- what is seen live is what is stepped through --------------------------------------------------
 
-UNARY = {"tanh": np.tanh, "exp": lambda x: np.exp(x * 0.1), "square": lambda x: x * x, "neg": lambda x: -x,
-         "log": np.log, "first": lambda x: x + x[:1] if np.ndim(x.data) else x, "total": lambda x: x + np.sum(x)}  # fmt: skip
+UNARY = {
+    "tanh": np.tanh,
+    "exp": lambda x: np.exp(x * 0.1),
+    "square": lambda x: x * x,
+    "neg": lambda x: -x,
+    "log": np.log,
+    "first": lambda x: x + x[:1] if np.ndim(x.data) else x,
+    "total": lambda x: x + np.sum(x),
+}
 BINARY = {"add": lambda a, b: a + b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b, "sub": lambda a, b: a - b}
 
 

@@ -19,6 +19,7 @@ from gradviz.engine.leaves import value_of
 from gradviz.engine.structure import walked
 from gradviz.engine.tensor import Tensor
 from gradviz.errors import GradvizTypeError, GradvizValueError, StoppedError
+from gradviz.escape import clean
 from gradviz.sources import own
 from gradviz.sources.pullback import with_gradients, without_gradients
 
@@ -152,8 +153,8 @@ class Guard:
 
     def _halt(self, d: LiveDebugger, birth: Birth | None, at: Position, hit: Wanted | None, kind: str | None) -> None:
         d.birth = birth
-        what = hit.text if hit is not None else f"{kind}: {d.cursor.steps.forward[-1]}"
-        reason = str(birth) if birth is not None else what
+        d.stand(at, "")
+        reason = str(birth) if birth is not None else f"{hit.text if hit is not None else kind}: {_said(d.event)}"
         d.stand(at, reason)
         if callable(self._stop):
             with modes.unwatched():
@@ -165,9 +166,16 @@ class Guard:
 
             talk(d, f"stopped at {d.variables.place}\n{reason}")
         else:
-            error = StoppedError(reason, where=d.variables.place if birth is None else "")
+            error = StoppedError(reason)
             error.debugger = d
             raise error
+
+
+def _said(event: Any) -> str:
+    """Return an event and its source line."""
+    source = event.node.source
+    there = "" if source is None else f"\n  {clean(str(source))}  {clean(source.code or source.text)}"
+    return f"{clean(str(event), 400)}{there}"
 
 
 def _plain(x: Any) -> Any:

@@ -23,7 +23,7 @@ from gradviz.engine.tensor import Tensor
 from gradviz.engine.trees import members
 from gradviz.errors import GradvizTypeError, GradvizValueError, StoppedError
 
-__all__ = ["breakpoint", "debug", "debugging", "post_mortem"]
+__all__ = ["breakpoint", "debug", "debugging", "post_mortem", "where_failed"]
 
 MEMORY = 64_000_000  # bytes
 
@@ -112,10 +112,15 @@ def post_mortem(error: BaseException | None = None) -> LiveDebugger:
     if error is None:
         raise GradvizValueError("there is no exception to look into", hint="call it in an except block, or give one")
     Attached.again()
-    known = getattr(error, "debugger", None) if isinstance(error, StoppedError) else None
-    debugger = known if isinstance(known, LiveDebugger) else _of_frames(error)
+    debugger = where_failed(error)
     talk_of(debugger, f"failed at {debugger.variables.place}\n{type(error).__name__}: {error}")
     return debugger
+
+
+def where_failed(error: BaseException) -> LiveDebugger:
+    """Return a debugger that stands where a program failed, as `post_mortem` opens it."""
+    known = next((one.debugger for one in _causes(error) if isinstance(one, StoppedError)), None)
+    return known if isinstance(known, LiveDebugger) else _of_frames(error)
 
 
 # -- what to open ----------------------------------------------------------------------------------
@@ -171,10 +176,20 @@ def _of_frames(error: BaseException) -> LiveDebugger:
     )
 
 
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return an exception, the one that it was raised from, and so on."""
+    found = [error]
+    for one in found:
+        if one.__cause__ is not None and one.__cause__ not in found:
+            found.append(one.__cause__)
+    return found
+
+
 def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
-    """Yield the user's frames of a traceback with their lines, the outermost first."""
-    at = error.__traceback__
-    while at is not None:
-        if not is_ours(at.tb_frame):
-            yield at.tb_frame, at.tb_lineno
-        at = at.tb_next
+    """Yield the user's frames of a traceback with their lines, the outermost first; before them those of its causes."""
+    for one in reversed(_causes(error)):
+        at = one.__traceback__
+        while at is not None:
+            if not is_ours(at.tb_frame):
+                yield at.tb_frame, at.tb_lineno
+            at = at.tb_next
