@@ -4,10 +4,12 @@ Client and schema are those of debugpy, the debugger of Python in VS Code. Every
 against the schema.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
 import queue
+import socket
 import subprocess
 import sys
 import threading
@@ -173,16 +175,15 @@ class Neighbour(Client):
 
     def __init__(self, folder):
         self._folder = folder
-        theirs, ours = os.pipe(), os.pipe()
-        serving = (lambda size: os.read(theirs[0], size), lambda data: write_all(ours[1], data), str(folder / "run"))
-        self._thread = threading.Thread(target=self._serve, args=(serving, theirs[0], ours[1]), daemon=True)
+        self._socket, theirs = socket.socketpair()
+        self._thread = threading.Thread(target=self._serve, args=(theirs,), daemon=True)
         self._thread.start()
-        super().__init__(open(ours[0], "rb"), open(theirs[1], "wb"))  # noqa: PTH123, SIM115
+        super().__init__(self._socket.makefile("rb"), self._socket.makefile("wb"))
 
-    def _serve(self, serving, *ends):
-        serve(*serving)
-        for end in ends:
-            os.close(end)
+    def _serve(self, theirs):
+        serve(theirs.recv, theirs.sendall, str(self._folder / "run"))
+        theirs.shutdown(socket.SHUT_RDWR)
+        theirs.close()
 
     def start(self, **arguments):
         """Start in the folder of the run."""
@@ -195,14 +196,10 @@ class Neighbour(Client):
 
     def end(self):
         """End the server as a client that disappears."""
-        self.writer.close()
+        with contextlib.suppress(OSError):  # it has ended already
+            self._socket.shutdown(socket.SHUT_WR)
         self.wait()
-
-
-def write_all(file, data):
-    """Write to a pipe."""
-    while data:
-        data = data[os.write(file, data) :]
+        self._socket.close()
 
 
 def surroundings():

@@ -207,17 +207,22 @@ def test_lines_scopes_and_phases(editor):
     assert editor.frames[0]["line"] == 12
     editor.move("next")
     assert (editor.where, editor.frames[0]["line"]) == ("0.f.4", LOG)
+    editor.move("stepBack", granularity="line")
+    assert (editor.where, editor.frames[0]["line"]) == ("0.f.3", 12)
     editor.move("stepOut")
     assert editor.where == "0.f.6"
     editor.move("next", granularity="instruction")
     assert editor.where == "0.f.7"
-    editor.move("stepBack", granularity="line")
-    assert editor.where == "0.f.2"  # the scope is one step
+    editor.move("next")
+    assert editor.where == "0.b.0"
 
 
 def test_steps_back_by_lines_if_told_so(editor):
-    editor.begin(run="run", position="0.f.7", stepBack="line")
+    editor.begin(run="run", position="0.f.5", stepBack="line")
+    assert editor.frames[0]["line"] == LOG
     editor.move("stepBack")
+    assert (editor.where, editor.frames[0]["line"]) == ("0.f.3", 12)
+    editor.move("stepBack", granularity="instruction")
     assert editor.where == "0.f.2"
 
 
