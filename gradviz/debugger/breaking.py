@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradviz.debugger.conditions import Condition, condition
+from gradviz.debugger.conditions import Condition, condition, holds, read_expression
 from gradviz.debugger.events import Step
 from gradviz.debugger.expressions import Expression
 from gradviz.debugger.moving import Moving
@@ -14,7 +14,7 @@ from gradviz.debugger.positions import Position
 from gradviz.debugger.timeline import Timeline
 from gradviz.errors import UnknownNameError
 
-__all__ = ["Breaking", "Breakpoint", "Stop"]
+__all__ = ["Breaking", "Breakpoint", "Stop", "listed"]
 
 
 @dataclass(eq=False)
@@ -34,7 +34,7 @@ class Breakpoint:
         """Count a hit and tell whether to stop for it."""
         if not self.is_enabled or not self.where.test(debugger, event):
             return False
-        if self.only_if is not None and not self.only_if.holds(debugger.names):
+        if self.only_if is not None and not holds(debugger, self.only_if):
             return False
         self.hits += 1
         if self.ignore:
@@ -79,7 +79,7 @@ class Breaking(Moving):
         See `gradviz.debugger.conditions` for what ``where`` can be.
         """
         number = max(self.breakpoints, default=0) + 1
-        test = None if only_if is None else Expression(only_if)
+        test = None if only_if is None else read_expression(only_if, self)
         made = Breakpoint(number, condition(where, self), test, temporary)
         self.breakpoints[number] = made
         return made
@@ -110,21 +110,22 @@ class Breaking(Moving):
         for armed in [*(b.where for b in self.breakpoints.values()), *([wanted] if wanted else [])]:
             armed.arm(self)
         end = f"the {'end' if direction > 0 else 'start'} of the history"
-        reason, hit = end, None
-        while (there := self.cursor.neighbour(direction)) is not None:
+        reason, hits = end, []
+        while reason is end and (there := self.cursor.neighbour(direction)) is not None:
             self.cursor.position = there
-            hit = self._hit(self.event)
-            if hit or (wanted is not None and wanted.test(self, self.event)):
-                reason = str(hit) if hit else f"until {wanted.text}" if wanted else ""
-                break
-        if hit and hit.is_temporary:
-            del self.breakpoints[hit.number]
-        self.stop = Stop(self.where, reason, hit, reason is end)
+            hits = self._hits(self.event)
+            if hits:
+                reason = str(hits[0])
+            elif wanted is not None and wanted.test(self, self.event):
+                reason = f"until {wanted.text}"
+        for hit in hits:
+            if hit.is_temporary:
+                del self.breakpoints[hit.number]
+        self.stop = Stop(self.where, reason, hits[0] if hits else None, reason is end)
         return self.where
 
-    def _hit(self, event: Step) -> Breakpoint | None:
-        hits = [b for b in self.breakpoints.values() if b.is_hit(self, event)]
-        return hits[0] if hits else None
+    def _hits(self, event: Step) -> list[Breakpoint]:
+        return [b for b in self.breakpoints.values() if b.is_hit(self, event)]
 
 
 def listed(breakpoints: Sequence[Breakpoint]) -> str:

@@ -8,18 +8,24 @@
 ``17.b.3``, ``b.3``              at a position
 ``nan``, ``inf``                 where such a number is born of others that are not
 ``zero:X.grad``                  of a number that is zero in every element
-``over:float16``                 of a number that this dtype cannot hold
+``over:float16``                 of a number that this dtype (or ``bf16``) cannot hold
 ``structure``                    at the start of an iteration whose graph is another one
 ``loss up 5``                    when the loss has risen five times in a row
 ``norm(X.grad) > 10``            of X, when this holds; see `gradviz.debugger.expressions`
 ``ratio(update / param) > 0.1``  of a parameter, when this holds for its update
+``loss < 0.1``, ``op == 3``      of no node in particular: where this begins to hold
 ================================ ==============================================================
+
+``nan``, ``inf``, ``structure`` and positions are these words even where a node is called so; everything else is first
+of all the name of a node. Between backticks it always is: ```nan```, ```b.3```, ```f(x) > 1```. In a glob ``[0]`` also
+means itself, as in ``layers[0].*``. A name that only another iteration has can be waited for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -35,11 +41,15 @@ from gradviz.errors import GradvizTypeError, GradvizValueError, UnknownNameError
 if TYPE_CHECKING:
     from gradviz.debugger.standing import Standing
 
-__all__ = ["Condition", "condition", "numbers_of"]
+__all__ = ["Condition", "condition", "holds", "in_scope", "numbers_of", "read_expression"]
 
 Test = Callable[["Standing", Step], bool]
-LINE = re.compile(r"([^:]*\.py)?:(\d+)")
-RISING = re.compile(r"loss up (\d+)")
+LINE = re.compile(r"([^:]*\.py)?:(\d{1,9})")
+RISING = re.compile(r"loss up (\d{1,9})")
+QUOTED = re.compile(r"`(.*)`", re.DOTALL)
+BFLOAT16 = (2 - 2.0**-7) * 2.0**127  # its largest number
+SHORT = {"fp16": "float16", "fp32": "float32", "fp64": "float64"}
+SUGGESTED_FROM = 10_000  # nodes whose names are looked through for those near a wrong one
 
 
 class Condition:
@@ -50,7 +60,7 @@ class Condition:
         self.test = test
 
     def arm(self, debugger: Standing) -> None:
-        """Begin a run here: what waits for a change waits for one from what is now."""
+        """Begin a run here: what was worked out before is forgotten, for variables may have changed."""
         arm = getattr(self.test, "arm", None)
         if arm is not None:
             arm(debugger)
@@ -112,6 +122,17 @@ def _line(text: str, debugger: Standing) -> Test | None:
     return test
 
 
+def _exact(text: str, debugger: Standing) -> Test | None:
+    """Read the name of a node as it is, or between backticks."""
+    quoted = QUOTED.fullmatch(text)
+    name = quoted[1] if quoted else text
+    if not is_known(debugger, name):
+        if quoted:
+            raise _unknown(name, debugger)
+        return None
+    return lambda d, event: event.node.name == name
+
+
 def _prefixed(text: str, debugger: Standing) -> Test | None:
     prefix, _, rest = text.partition(":")
     if prefix == "op":
@@ -119,8 +140,8 @@ def _prefixed(text: str, debugger: Standing) -> Test | None:
     if prefix == "scope":
         return lambda d, event: in_scope(".".join(event.node.scope), rest)
     if prefix == "zero":
-        node, part = _split(rest)
-        return lambda d, event: _is_about(event, node, part) and not np.any(_number(event))
+        node, part = part_of(rest.strip("`"), debugger)
+        return lambda d, event: _is_about(event, node, part) and _is_zero(event)
     if prefix == "over":
         limit = _largest(rest)
         return lambda d, event: any(bool(np.any(np.abs(x) > limit)) for x in numbers_of(event))
@@ -133,51 +154,82 @@ def _rising(text: str, debugger: Standing) -> Test | None:
 
 
 def _node(text: str, debugger: Standing) -> Test | None:
-    """Read the name of a node; a glob always is one."""
-    if any(c in text for c in "<>=()+ ") and text not in debugger.graph:
+    """Read a glob, a gradient, or a name with its scope before it; what has no operators must be one of them."""
+    if any(c in text for c in "<>=()+ "):
         return None
+    patterns = (text, text.replace("[", "[[]"))
 
     def matches(event: Step) -> bool:
-        return fnmatchcase(event.node.name, text) or fnmatchcase(full_name(event), text)
+        names = (event.node.name, full_name(event))
+        return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
-    known = any(matches(step) for step in debugger.cursor.steps.forward)
-    if not known and not any(c in text for c in "*?["):
-        node, part = _split(text)
-        if node in debugger.graph and part == "grad":
-            return lambda d, event: _is_about(event, node, part)
-        names = [node.name for node in debugger.graph][:10_000]
-        raise UnknownNameError.among("node", text, names)
-    return lambda d, event: matches(event)
+    if any(c in text for c in "*?[") or any(map(matches, debugger.cursor.steps.forward)):
+        return lambda d, event: matches(event)
+    node, part = part_of(text, debugger)
+    return lambda d, event: _is_about(event, node, part)
 
 
 def _expression(text: str, debugger: Standing) -> Test | None:
-    wanted = Expression(text)
-    about = [_split(".".join(parts)) for parts in wanted.names]
-    nodes = {(name, part) for name, part in about if name in debugger.graph}
-    if any(name in {"update", "param"} for name, _ in about):
-        return lambda d, event: event.phase == UPDATE and wanted.holds(d.names)
+    wanted = read_expression(text, debugger)
+    names = [_known_part(debugger, parts) for parts in wanted.names]
+    nodes = {found for found in names if found is not None}
+    if not nodes and any(parts[0] in {"update", "param"} for parts in wanted.names):
+        return lambda d, event: event.phase == UPDATE and holds(d, wanted)
     if not nodes:
         return _Edge(wanted)
-    return lambda d, event: any(_is_about(event, *node) for node in nodes) and wanted.holds(d.names)
+    return lambda d, event: any(_is_about(event, *node) for node in nodes) and holds(d, wanted)
 
 
-READERS = (_fixed, _position, _line, _prefixed, _rising, _node, _expression)
+READERS = (_fixed, _position, _exact, _line, _prefixed, _rising, _node, _expression)
+
+
+def read_expression(text: str, debugger: Standing) -> Expression:
+    """Return an expression whose names mean something here, or in another iteration; else raise UnknownNameError."""
+    wanted = Expression(text)
+    for parts in wanted.names:
+        if not debugger.names.longest(list(parts)) and parts[0] != "np" and not _known_part(debugger, parts):
+            raise _unknown(".".join(parts), debugger)
+    return wanted
+
+
+def holds(debugger: Standing, wanted: Expression) -> bool:
+    """Tell whether an expression is true here; it is not where the graph has no node of one of its names."""
+    try:
+        return wanted.holds(debugger.names)
+    except UnknownNameError:
+        return False
 
 
 class _Edge:
-    """A condition on no node in particular: it stops when it begins to hold, not as long as it does."""
+    """A condition on no node in particular: it stops where it begins to hold, not as long as it does.
+
+    That is a property of the place, whichever way it is come to.
+    """
 
     def __init__(self, wanted: Expression) -> None:
         self._wanted = wanted
-        self._held = False
+        self._held: dict[Position, bool] = {}
 
     def arm(self, d: Standing) -> None:
-        """Take what holds now for known."""
-        self._held = self._wanted.holds(d.names)
+        """Forget what held."""
+        self._held = {}
 
     def __call__(self, d: Standing, event: Step) -> bool:
-        before, self._held = self._held, self._wanted.holds(d.names)
-        return self._held and not before
+        here, before = d.where, d.cursor.neighbour(-1)
+        now = self._holds_at(d, here)
+        held = before is not None and self._holds_at(d, before)
+        self._held = {place: self._held[place] for place in (here, before) if place is not None}
+        return now and not held
+
+    def _holds_at(self, d: Standing, place: Position) -> bool:
+        if place not in self._held:
+            here = d.where
+            d.cursor.position = place
+            try:
+                self._held[place] = holds(d, self._wanted)
+            finally:
+                d.cursor.position = here
+        return self._held[place]
 
 
 # -- what is asked of events
@@ -210,8 +262,8 @@ def _is_new_structure(d: Standing, event: Step) -> bool:
     """Tell whether an iteration begins here with another graph than the one before it had."""
     if (event.phase, event.number) != (FORWARD, 0):
         return False
-    iterations = list(d.timeline.iterations)
-    place = iterations.index(d.where.iteration)
+    iterations = d.timeline.iterations
+    place = bisect_left(iterations, d.where.iteration)
     before = d.timeline.steps(iterations[place - 1]).full.graph if place else event.graph
     return before.fingerprint() != event.graph.fingerprint()
 
@@ -222,8 +274,8 @@ def _is_result(event: Step) -> bool:
 
 def _has_risen(d: Standing, times: int) -> bool:
     """Tell whether the loss was larger than the time before, this often in a row."""
-    iterations = list(d.timeline.iterations)
-    place = iterations.index(d.where.iteration)
+    iterations = d.timeline.iterations
+    place = bisect_left(iterations, d.where.iteration)
     if place < times:
         return False
     losses = d.losses(iterations[place - times : place + 1])
@@ -236,24 +288,50 @@ def _is_about(event: Step, name: str, part: str) -> bool:
     return event.phase in phases and event.node.name == name
 
 
-def _number(event: Step) -> Any:
-    """Return the number an event completes."""
+def _is_zero(event: Step) -> bool:
+    """Tell whether the number that an event completes is zero in every element."""
     found = event.grad if event.phase == BACKWARD else event.value
-    return 1.0 if found is None else found
+    return found is not None and not np.any(found)
 
 
-def _split(text: str) -> tuple[str, str]:
-    """Split ``enc.W.grad`` into the node and the part asked for.
+def is_known(debugger: Standing, name: str) -> bool:
+    """Tell whether a node has this name, here or in another iteration."""
+    return name in debugger.graph or debugger.timeline.knows(name)
 
-    >>> _split("enc.W.grad"), _split("enc.W")
+
+def part_of(text: str, debugger: Standing) -> tuple[str, str]:
+    """Split ``enc.W.grad`` into the node and the part asked for; raises UnknownNameError if there is no such node.
+
+    >>> import gradviz
+    >>> from gradviz.debugger.debugger import Debugger
+    >>> d = Debugger(gradviz.Tensor(2.0, name="enc.W") * 3.0)
+    >>> part_of("enc.W.grad", d), part_of("enc.W", d)
     (('enc.W', 'grad'), ('enc.W', 'value'))
     """
+    found = _known_part(debugger, text.split("."))
+    if found is None:
+        raise _unknown(text, debugger)
+    return found
+
+
+def _known_part(debugger: Standing, parts: Iterable[str]) -> tuple[str, str] | None:
+    """Return the node and the part that dotted parts name; None if there is no such node."""
+    text = ".".join(parts)
+    if is_known(debugger, text):
+        return text, "value"
     name, _, last = text.rpartition(".")
-    return (name, last) if name and last in ATTRIBUTES else (text, "value")
+    if last in ATTRIBUTES and name and is_known(debugger, name):
+        return name, last
+    return _known_part(debugger, name.split(".")) if last in ATTRIBUTES and name else None
+
+
+def _unknown(name: str, debugger: Standing) -> UnknownNameError:
+    names = [node.name for node in debugger.graph.nodes[:SUGGESTED_FROM]]
+    return UnknownNameError.among("node", name, names)
 
 
 def _largest(dtype: str) -> float:
     try:
-        return float(np.finfo(np.dtype({"fp16": "float16", "fp32": "float32"}.get(dtype, dtype))).max)
+        return BFLOAT16 if dtype in {"bf16", "bfloat16"} else float(np.finfo(SHORT.get(dtype, dtype)).max)
     except (TypeError, ValueError):
         raise GradvizValueError(f"{dtype[:80]!r} is no floating-point dtype", hint="over:float16") from None

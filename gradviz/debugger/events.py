@@ -23,6 +23,8 @@ from gradviz.graphs.listing import expression_text, number_text
 
 __all__ = ["Contribution", "Step", "Steps", "steps"]
 
+NumberText = Callable[[Number | None], str]
+
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
@@ -116,8 +118,11 @@ class Step:
         return f"Step({self})"
 
     def __str__(self) -> str:
-        title = f"{self.phase} {self.number}: "
-        return title + TEXTS[self.phase](self)
+        return self.told()
+
+    def told(self, number: NumberText = number_text) -> str:
+        """Return what happens in words; ``number`` says how numbers are written."""
+        return f"{self.phase} {self.number}: {TEXTS[self.phase](self, number)}"
 
 
 class Steps(Sequence[Step]):
@@ -134,11 +139,6 @@ class Steps(Sequence[Step]):
 
     def __len__(self) -> int:
         return sum(len(self.fold.order(phase)) for phase in PHASES)
-
-    def has(self, index: int) -> bool:
-        """Tell whether there is a step of this number; what the update did is looked up only if that decides."""
-        known = len(self.full.graph) + len(self.fold.reached)
-        return 0 <= index < known or 0 <= index < len(self)
 
     @overload
     def __getitem__(self, index: int) -> Step: ...
@@ -238,18 +238,18 @@ class Steps(Sequence[Step]):
         return self.fold.frame(step.phase, step.node.id)
 
 
-def _forward_text(step: Step) -> str:
+def _forward_text(step: Step, number: NumberText) -> str:
     node, name = step.node, clean(step.node.name)
-    value = number_text(step.value)
+    value = number(step.value)
     if node.kind != "op":
         return f"{name} = {value} ({node.kind})"
     return f"{name} = {expression_text(step.graph, node)} = {value}"
 
 
-def _backward_text(step: Step) -> str:
+def _backward_text(step: Step, number: NumberText) -> str:
     sent = step.contributions
-    arrived = f"d/d({clean(step.node.name)}) = {number_text(step.grad)}"
-    texts = [_contribution_text(step.graph, part) for part in sent]
+    arrived = f"d/d({clean(step.node.name)}) = {number(step.grad)}"
+    texts = [_contribution_text(step.graph, part, number) for part in sent]
     if step.is_seed:
         return "; ".join([f"{arrived} (seed)", *texts])
     if step.is_unexplained:
@@ -257,24 +257,28 @@ def _backward_text(step: Step) -> str:
     return "; ".join(texts) or f"{arrived} (complete)"
 
 
-def _contribution_text(graph: Graph, part: Contribution) -> str:
+def _contribution_text(graph: Graph, part: Contribution, number: NumberText) -> str:
     src, dst = clean(graph.nodes[part.src].name), clean(graph.nodes[part.dst].name)
     text = f"d/d({src}) += d({dst})/d({src}) * d/d({dst})"
     if part.local is not None and part.upstream is not None and part.amount is not None:
-        product = f"{number_text(part.local)} * {number_text(part.upstream)}"
+        product = f"{number(part.local)} * {number(part.upstream)}"
         text += f" = sum({product})" if np.size(part.amount) < np.size(part.upstream) else f" = {product}"
     if part.amount is not None:
-        text += f" = {number_text(part.amount)}"
+        text += f" = {number(part.amount)}"
     repeated = graph.nodes[part.dst].inputs.count(part.src) > 1
     return f"{text} (argument {part.arg})" if repeated else text
 
 
-def _update_text(step: Step) -> str:
+def _update_text(step: Step, number: NumberText) -> str:
     name, old, new = clean(step.node.name), step._steps.full.values[step.node.id], step.value
-    return f"{name} = {number_text(old)} -> {number_text(new)}; d/d({name}) = {number_text(step.grad)}"
+    return f"{name} = {number(old)} -> {number(new)}; d/d({name}) = {number(step.grad)}"
 
 
-TEXTS: Mapping[str, Callable[[Step], str]] = {FORWARD: _forward_text, BACKWARD: _backward_text, UPDATE: _update_text}
+TEXTS: Mapping[str, Callable[[Step, NumberText], str]] = {
+    FORWARD: _forward_text,
+    BACKWARD: _backward_text,
+    UPDATE: _update_text,
+}
 
 
 def steps(x: Any, *, params: Any = None) -> Steps:

@@ -75,6 +75,10 @@ class KeptTimeline:
         place = numbers.index(iteration) + 1
         return self.steps(numbers[place]).full if place < len(numbers) else None
 
+    def knows(self, name: str) -> bool:
+        """Tell whether a node of that name is in an iteration whose frame was made."""
+        return any(name in steps.full.graph for steps in self._known.values())
+
     def has_column(self, name: str) -> bool:
         """Tell whether it is the loss."""
         return name == "loss"

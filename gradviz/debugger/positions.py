@@ -11,7 +11,7 @@ __all__ = ["BACKWARD", "FORWARD", "LETTERS", "PHASES", "UPDATE", "Position"]
 
 FORWARD, BACKWARD, UPDATE = PHASES = ("forward", "backward", "update")
 LETTERS = dict(zip("fbu", PHASES, strict=True))
-TEXT = re.compile(r"(?:(-?\d+)\.)?([fbu])(?:\.(\d+))?|(-?\d+)")
+TEXT = re.compile(r"(?:(-?\d{1,18})\.)?([fbu])(?:\.(\d{1,18}))?|(-?\d{1,18})", re.ASCII)
 
 
 class Position(NamedTuple):

@@ -23,13 +23,17 @@ __all__ = ["Cursor", "NodeView", "Standing"]
 
 
 class Cursor:
-    """A place in a timeline, and its neighbours. It is moved by replacing its position."""
+    """A place in a timeline, and what lies around it. It is moved by replacing its position.
+
+    Iterations and phases without events are passed over.
+    """
 
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline
-        if not timeline.iterations:
+        first = next(filter(None, (self._with_events(number, PHASES) for number in timeline.iterations)), None)
+        if first is None:
             raise GradvizValueError("there is nothing to step through: the run is empty")
-        self.position = Position(timeline.iterations[0], PHASES[0], 0)
+        self.position = Position(*first, 0)
 
     @property
     def steps(self) -> Steps:
@@ -48,20 +52,36 @@ class Cursor:
 
     def neighbour(self, direction: int) -> Position | None:
         """Return the next (1) or previous (-1) position; None at the end or the start of the history."""
-        index = self.event.index + direction
-        if self.steps.has(index):
-            return self.place(index)
-        iterations = self.timeline.iterations
-        there = bisect_left(iterations, self.position.iteration) + direction
-        if not 0 <= there < len(iterations):
-            return None
-        return self.edge(iterations[there], direction)
+        there = self.ahead(direction)
+        return None if there == self.position else there
 
-    def edge(self, iteration: int, direction: int) -> Position:
-        """Return the first (1) or last (-1) position of an iteration."""
-        steps = self.timeline.steps(iteration)
-        step = steps[0 if direction > 0 else -1]
-        return Position(iteration, step.phase, step.number)
+    def ahead(self, n: int) -> Position:
+        """Return the position ``n`` events on, or back if ``n`` is negative; at most the last or the first one."""
+        iteration, phase, op = self.position
+        direction = 1 if n > 0 else -1
+        while not 0 <= op + n < (count := self._count(iteration, phase)):
+            beyond = self._beside(iteration, phase, direction)
+            if beyond is None:
+                return Position(iteration, phase, count - 1 if n > 0 else 0)
+            n, op = (n + op - count, 0) if direction > 0 else (n + op + 1, self._count(*beyond) - 1)
+            iteration, phase = beyond
+        return Position(iteration, phase, op + n)
+
+    def _count(self, iteration: int, phase: str) -> int:
+        return len(self.timeline.steps(iteration).fold.order(phase))
+
+    def _beside(self, iteration: int, phase: str, direction: int) -> tuple[int, str] | None:
+        """Return the nearest phase with events after (1) or before (-1) one."""
+        place, iterations = PHASES.index(phase), self.timeline.iterations
+        found = self._with_events(iteration, PHASES[place + 1 :] if direction > 0 else PHASES[:place][::-1])
+        there = bisect_left(iterations, iteration) + direction
+        while found is None and 0 <= there < len(iterations):
+            found = self._with_events(iterations[there], PHASES[::direction])
+            there += direction
+        return found
+
+    def _with_events(self, iteration: int, phases: Sequence[str]) -> tuple[int, str] | None:
+        return next(((iteration, phase) for phase in phases if self._count(iteration, phase)), None)
 
 
 class Standing:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradviz.debugger.breaking import Breaking, Breakpoint
-from gradviz.debugger.conditions import Condition
+from gradviz.debugger.conditions import Condition, holds, read_expression
 from gradviz.debugger.events import Step, Steps
 from gradviz.debugger.expressions import Expression
-from gradviz.debugger.moving import Moving
 from gradviz.debugger.positions import BACKWARD, FORWARD, Position
 from gradviz.debugger.standing import Standing
 from gradviz.debugger.vectorised import held_in
 from gradviz.errors import GradvizError
-from gradviz.graphs.plain import same_bits
+from gradviz.graphs import Graph
+from gradviz.graphs.plain import frozen_number, same_bits
 
 __all__ = ["Change", "Watching"]
 
@@ -40,16 +40,24 @@ class Watching(Breaking):
 
         With ``arriving`` the first number it ever has is a change as well.
         """
-        return self.break_at(Condition(f"watch {text}", _Changed(self, Expression(text), by, arriving=arriving)))
+        test = _Changed(read_expression(text, self), by, arriving=arriving)
+        return self.break_at(Condition(f"watch {text}", test))
 
     def last(self, text: str) -> Change | None:
         """Return the last change of an expression before here; None if it never changed. The cursor stays."""
-        expression = Expression(text)
-        start = self.where
+        series = _Series(read_expression(text, self))
+        here = self.where
+        there: Position | None = here
         try:
-            return next(_changes_back(self, expression), None)
+            while there is not None:
+                self.cursor.position = there
+                change = series.change(self)
+                if change is not None and change.old is not None:
+                    return change
+                there = self.cursor.neighbour(-1)
+            return None
         finally:
-            self.cursor.position = start
+            self.cursor.position = here
 
     def first(self, text: str) -> Position | None:
         """Return where a condition held first in the whole history; None if it never did. The cursor stays.
@@ -57,21 +65,12 @@ class Watching(Breaking):
         Where the numbers it speaks of were recorded as columns (the loss, scalar parameters, norms), all
         iterations are compared at once; otherwise they are gone through one by one.
         """
-        expression = Expression(text)
+        expression = read_expression(text, self)
         held = held_in(self.timeline, expression)
-        if held is not None:
-            places = np.flatnonzero(held)
-            place = int(self.timeline.iterations[places[0]]) if len(places) else None
-            return None if place is None else self._settled(place, expression)
-        start = self.where
-        try:
-            for iteration in self.timeline.iterations:
-                found = self._settled(iteration, expression)
-                if found is not None:
-                    return found
-            return None
-        finally:
-            self.cursor.position = start
+        numbers = self.timeline.iterations
+        candidates = numbers if held is None else (numbers[place] for place in np.flatnonzero(held).tolist())
+        found = (self._settled(iteration, expression) for iteration in candidates)
+        return next((position for position in found if position is not None), None)
 
     def _settled(self, iteration: int, expression: Expression) -> Position | None:
         """Return the first event of an iteration that completes a number of the expression and makes it true."""
@@ -79,7 +78,7 @@ class Watching(Breaking):
         try:
             for place in _completing(self.timeline.steps(iteration), expression):
                 self.cursor.position = Position(iteration, *place)
-                if expression.holds(self.names):
+                if holds(self, expression):
                     return self.where
             return None
         finally:
@@ -87,40 +86,97 @@ class Watching(Breaking):
 
 
 def _completing(steps: Steps, expression: Expression) -> Iterator[tuple[str, int]]:
-    """Yield the events of an iteration that complete a number of the expression."""
+    """Yield the events of an iteration that complete a number of the expression; all, if it is not one of nodes."""
     graph = steps.full.graph
-    parts = [".".join(reference) for reference in expression.names]
-    about = {part.removesuffix(".grad") for part in parts} | set(parts)
-    ids = [node.id for node in graph.nodes if node.name in about or ("loss" in about and node.id in graph.outputs)]
+    named = [_id(graph, parts) for parts in expression.names]
+    if not named or None in named:
+        yield from ((step.phase, step.number) for step in steps)
+        return
+    ids = sorted({i for i in named if i is not None})
     yield from ((FORWARD, i) for i in ids)
     yield from ((BACKWARD, steps.fold.rank[i]) for i in reversed(ids) if i in steps.fold.rank)
 
 
-class _Changed:
-    """The test of a watch: another value than at the event before."""
+def _id(graph: Graph, parts: Sequence[str]) -> int | None:
+    """Return the node that a dotted name begins with; None if that is another word."""
+    names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    found = next((graph.index(name) for name in names if name in graph), None)
+    return graph.outputs[-1] if found is None and parts[0] == "loss" and graph.outputs else found
 
-    def __init__(self, debugger: Standing, expression: Expression, by: float, *, arriving: bool) -> None:
+
+class _Series:
+    """An expression over the events of a history. Where it has no number, what it was before still counts."""
+
+    def __init__(self, expression: Expression) -> None:
         self._expression = expression
+        self._known: dict[Position, Any] = {}  # of the last places asked about
+
+    def forget(self) -> None:
+        """Work everything out again."""
+        self._known = {}
+
+    def change(self, d: Standing) -> Change | None:
+        """Return what changed where the debugger stands, if anything did; the cursor stays."""
+        here, before = d.where, d.cursor.neighbour(-1)
+        new = self._at(d, here)
+        if new is None:
+            if before in self._known:  # carried on, so that nobody has to look for it again
+                self._known = {here: self._known[before]}
+            return None
+        old = None if before is None else self._latest(d, before)
+        self._known = {here: new} if before is None else {here: new, before: old}
+        return None if _same(old, new) else Change(here, self._expression.text, old, new)
+
+    def _at(self, d: Standing, place: Position) -> Any:
+        """Return what it comes to at a place; None if that is nothing there."""
+        here = d.where
+        d.cursor.position = place
+        try:
+            return _worked_out(d, self._expression)
+        finally:
+            d.cursor.position = here
+
+    def _latest(self, d: Standing, place: Position | None) -> Any:
+        """Return the last number it had at a place or before it."""
+        here = d.where
+        try:
+            while place is not None:
+                d.cursor.position = place
+                found = self._known[place] if place in self._known else _worked_out(d, self._expression)
+                if found is not None:
+                    return found
+                place = d.cursor.neighbour(-1)
+            return None
+        finally:
+            d.cursor.position = here
+
+
+class _Changed:
+    """The test of a watch: another value than at the event before. The places are the same either way."""
+
+    def __init__(self, expression: Expression, by: float, *, arriving: bool) -> None:
+        self._series = _Series(expression)
         self._by = by
         self._arriving = arriving
-        self._old = _worked_out(debugger, expression)
 
     def arm(self, debugger: Standing) -> None:
-        """Wait for a change from what it is now; what is not there yet leaves what was known."""
-        now = _worked_out(debugger, self._expression)
-        self._old = self._old if now is None else now
+        """Work out anew what it was."""
+        self._series.forget()
 
     def __call__(self, debugger: Standing, event: Step) -> bool:
-        new = _worked_out(debugger, self._expression)
-        old = self._old
-        if new is None or _same(old, new):
-            return False
-        self._old = new
-        if old is None:
-            return self._arriving
-        if np.shape(old) != np.shape(new):
-            return True
-        return bool(np.any(np.abs(np.subtract(new, old)) > self._by) or not np.all(np.isfinite(new)))
+        change = self._series.change(debugger)
+        if change is None or change.old is None:
+            return change is not None and self._arriving
+        return not self._by or _apart(change.old, change.new) > self._by
+
+
+def _apart(old: Any, new: Any) -> float:
+    """Return the largest difference; what cannot be subtracted, and what is not finite, is infinitely far off."""
+    if np.shape(old) != np.shape(new) or not (_is_number(old) and _is_number(new)):
+        return np.inf
+    with np.errstate(all="ignore"):
+        difference = np.abs(np.subtract(new, old, dtype=complex))
+    return float(np.max(difference, initial=0.0)) if np.all(np.isfinite(difference)) else np.inf
 
 
 def _worked_out(debugger: Standing, expression: Expression) -> Any:
@@ -133,24 +189,10 @@ def _worked_out(debugger: Standing, expression: Expression) -> Any:
 def _same(old: Any, new: Any) -> bool:
     if old is None or new is None:
         return old is new
-    return same_bits(_number(old), _number(new))
+    if _is_number(old) and _is_number(new):
+        return same_bits(frozen_number(np.asarray(old)), frozen_number(np.asarray(new)))
+    return bool(np.shape(old) == np.shape(new) and np.all(np.equal(old, new, dtype=object)))
 
 
-def _number(x: Any) -> Any:
-    array = np.asarray(x, float)
-    return float(array) if array.shape == () else array
-
-
-def _changes_back(debugger: Moving, expression: Expression) -> Iterator[Change]:
-    """Yield the changes of an expression, the latest first; numbers that are not there yet are passed over."""
-    new, at = _worked_out(debugger, expression), debugger.where
-    while not debugger.at_start:
-        debugger.back()
-        old = _worked_out(debugger, expression)
-        if old is None or _same(old, new):
-            at = debugger.where if old is not None else at
-            new = old if new is None else new
-            continue
-        if new is not None:
-            yield Change(at, expression.text, old, new)
-        new, at = old, debugger.where
+def _is_number(x: Any) -> bool:
+    return np.asarray(x).dtype.kind in "biufc"
