@@ -26,7 +26,7 @@ class Mismatch:
     """An op whose rule gives another derivative than finite differences do, by one of its arguments.
 
     ``rule`` and ``numerical`` are derivatives along a random direction; ``note`` says what is special there
-    (a kink, say), or why the rule could not be asked.
+    (a kink, say), or why the rule could not be asked: then it is not ``is_asked``, and may well be right.
     """
 
     node: Node
@@ -34,6 +34,7 @@ class Mismatch:
     rule: float | None
     numerical: float | None
     note: str = ""
+    is_asked: bool = True
 
     @property
     def source(self) -> Source | None:
@@ -88,7 +89,7 @@ def _wrong(frame: Frame, node: Node, repeats: int, rtol: float, atol: float) -> 
         try:
             rows = own.check_rules(frame, node.id, np.random.default_rng([node.id, repeat]), rtol, atol)
         except GradvizError as error:
-            yield Mismatch(node, 0, None, None, error.message)
+            yield Mismatch(node, 0, None, None, error.message, is_asked=False)
             return
         for arg, row in rows:
             if not row.ok and arg not in known:

@@ -41,7 +41,7 @@ def mismatches(timeline: Timeline, **options: Any) -> Iterator[tuple[int, Mismat
     for place in places:
         for mismatch in check(timeline.steps(iterations[place]).full, **options):
             key = (mismatch.node.name, mismatch.arg, str(mismatch.source))
-            if key not in known:
+            if mismatch.is_asked and key not in known:
                 known.add(key)
                 yield iterations[place], mismatch
 

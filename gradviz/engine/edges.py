@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .cotangents import cotangent
-from .recording import compute
+from .recording import apply, compute
 
 __all__ = ["RuleNumbers"]
 
@@ -91,6 +91,10 @@ class RuleNumbers:
         y = compute(op, values, attrs)
         g: Any = float(np.any(mask)) if y.__class__ is float else np.asarray(mask).astype(np.asarray(y).dtype)
         return cotangent(op, arg, g, y, values, attrs)
+
+    def recorded_again(self, dst: int, made: Mapping[int, Any]) -> Any:
+        """Apply the op of a node once more, to Tensors and numbers in place of its operands, by their ids."""
+        return apply(self._ops[dst], tuple(made[i] for i in self._nodes[dst].inputs), dict(self._attrs[dst]) or None)
 
     def having(self, grads: Sequence[Any]) -> RuleNumbers:
         """Return the numbers of the same graph with other gradients."""

@@ -229,7 +229,7 @@ class OneFrame:
         return 1
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        yield {name: self._frame.value(name) for name in self.names}
+        yield {name: self._absent[name] if name in self._absent else self._frame.value(name) for name in self.names}
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):

@@ -121,12 +121,14 @@ class _Search:
         outputs = {i: self.numbers.mask(i, self.test) for i in self.frame.graph.outputs}
         params = [node.id for node in self.nodes if node.kind == "param"]
         shown = self._values(outputs | {i: self.numbers.mask(i, self.test) for i in params})
+        if shown and not any(self.numbers.is_bad(i) and i not in self.meant for i in range(min(shown))):
+            return self._forward(min(shown), shown[min(shown)], is_masked=False)
         poisons, rules = self._gradients({i: self.numbers.grad_mask(i, self.test) for i in params})
         hidden = self._values(poisons)
         found = min([*shown, *hidden], default=None)
         if found is not None:
             is_masked = found not in shown and not any(map(self.numbers.is_bad, self.frame.graph.outputs))
-            return self._forward(found, {**hidden, **shown}[found], is_masked)
+            return self._forward(found, {**hidden, **shown}[found], is_masked=is_masked)
         return self._backward(*max(rules, key=lambda rule: rule[0])) if rules else None
 
     # -- values ------------------------------------------------------------------------------------
@@ -193,7 +195,7 @@ class _Search:
     def _is_known(self, id: int) -> bool:
         return all(self.frame.values[src] is not None for src in self.nodes[id].inputs)
 
-    def _forward(self, id: int, mask: Mask, is_masked: bool) -> Origin:
+    def _forward(self, id: int, mask: Mask, *, is_masked: bool) -> Origin:
         return _born(self.numbers, self.nodes[id], mask, tuple(_chain(self.reached_from, id)), is_masked=is_masked)
 
     # -- gradients ---------------------------------------------------------------------------------
