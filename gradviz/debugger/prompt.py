@@ -18,7 +18,7 @@ from gradviz.debugger.expressions import Expression
 from gradviz.debugger.keyboard import ask, completing, is_person
 from gradviz.debugger.positions import Position
 from gradviz.debugger.screen import Screen
-from gradviz.debugger.telling import shown
+from gradviz.debugger.telling import brief, shown
 from gradviz.errors import GradvizError
 from gradviz.escape import clean
 from gradviz.graphs import Node
@@ -126,8 +126,16 @@ class Prompt:
             self._repeated = text if command.repeats else ""
             command.run(self, text if command.name == "print" and word not in command.names else rest)
         except GradvizError as error:
-            self.failed = self.failed or not self._is_typed
-            self.say("*** " + str(error), "error")
+            self._refuse(str(error))
+        except OSError as error:
+            self._refuse(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        except Exception as error:  # one command that fails must not end the session
+            self._refuse(f"internal error: {type(error).__name__}: {error}")
+
+    def _refuse(self, why: str) -> None:
+        """Say why a command could not be carried out."""
+        self.failed = self.failed or not self._is_typed
+        self.say(f"*** {why}", "error")
 
     def _first(self, waiting: Iterable[Waiting]) -> None:
         """Let these come before what is waiting already."""
@@ -197,7 +205,7 @@ class Prompt:
     def show(self) -> None:
         """Show the event the debugger stands on, its source line, and what is to be displayed."""
         d = self.debugger
-        self.say(f"> {d.where}  {clean(str(d.event), SHOWN)}", "now")
+        self.say(f"> {d.where}  {clean(d.event.told(brief), SHOWN)}", "now")
         source = d.event.node.source
         if source is not None:
             self.say(f"  {clean(str(source))}  {clean(source.code or source.text)}", "faint")
