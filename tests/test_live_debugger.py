@@ -2,6 +2,7 @@
 
 import asyncio
 import bdb
+import importlib.util
 import io
 import re
 import subprocess
@@ -946,6 +947,14 @@ def test_without_a_terminal_a_birth_is_an_error(tmp_path):
     assert done.returncode == 1
     assert "StoppedError: inf: born at" in done.stderr
     assert "train.py:6" in done.stderr
+
+
+def test_the_transcript_in_the_docs_is_what_is_shown():
+    path = Path(gradviz.__file__).parent.parent / "docs" / "live.py"
+    spec = importlib.util.spec_from_file_location("live_page", path)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    assert made.page() == made.PAGE.read_text("utf-8")
 
 
 def test_under_pytest_with_its_output_captured(tmp_path):

@@ -7,7 +7,6 @@ copied: a later step of the optimizer cannot change a frame.
 from __future__ import annotations
 
 import operator
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,64 +17,21 @@ import numpy as np
 from gradviz.engine.edges import RuleNumbers
 from gradviz.engine.glances import Glance, written_glance
 from gradviz.engine.inputs import Reader, Use, input_reader
-from gradviz.engine.leaves import CONST, Leaf, value_of
+from gradviz.engine.leaves import Leaf, value_of
 from gradviz.engine.nodecheck import check_operand
 from gradviz.engine.recognition import Structures
 from gradviz.engine.recording import apply
 from gradviz.engine.registry import OPS
 from gradviz.engine.sites import assigned_name, place
-from gradviz.engine.structure import leaves, numbers, value_before, written_operands
-from gradviz.engine.tensor import Tensor, constant_of, site
+from gradviz.engine.structure import leaves, numbers
+from gradviz.engine.tensor import Tensor, constant_of
 from gradviz.errors import GradvizTypeError, GraphError
 from gradviz.graphs import Frame, Graph, Node, Number, Source
 from gradviz.graphs.plain import FrozenMapping
+from gradviz.sources.entries import Entry, Moment, collect
 from gradviz.sources.naming import held_names, unique_names
 
-Moment = Mapping[Any, tuple[Any, Any]]  # values and gradients that leaves had, by the id of the leaf
-NO_ATTRS: Mapping[Any, Any] = FrozenMapping()  # one for all: a graph may have a million nodes
-
-
-class Entry:
-    """One node to be: a tensor, or a number that stood in an expression, and its value at the time."""
-
-    __slots__ = ("grad", "inputs", "key", "op", "tensor", "value")
-
-    def __init__(self, tensor: Tensor | None, value: Any, grad: Any, key: tuple[int, int]) -> None:
-        self.tensor = tensor
-        self.value = value
-        self.grad = grad
-        self.key = key
-        self.inputs: Sequence[Entry] = ()
-        # the engine's op: a registry entry, or a Leaf
-        self.op: Any = CONST if tensor is None else getattr(tensor._op, "op", tensor._op)
-
-    @property
-    def kind(self) -> str:
-        """The kind of node."""
-        return self.op.name if self.op.__class__ is Leaf else "op"
-
-    @property
-    def attrs(self) -> Mapping[str, Any]:
-        """The metadata of its op."""
-        return NO_ATTRS if self.tensor is None or self.tensor._a.__class__ is not tuple else self.tensor.attrs
-
-    @property
-    def wish(self) -> str | None:
-        """The name the tensor asks for itself."""
-        return self.tensor.name if self.tensor is not None else None
-
-    @property
-    def held(self) -> Any:
-        """What a variable of the caller may hold: the tensor, or the array it was copied from."""
-        t = self.tensor
-        if t is not None and t._op is CONST and t._b is not None:
-            return t._b()
-        return t
-
-    @property
-    def site(self) -> tuple[Any, int]:
-        """The code object (or None) and the offset that made the tensor."""
-        return (None, 0) if self.tensor is None else site(self.tensor)
+NO_ATTRS: Mapping[str, Any] = FrozenMapping()  # one for all: a graph may have a million nodes
 
 
 class Sites:
@@ -91,7 +47,7 @@ class Sites:
         code, offset = e.site
         key = id(code), offset
         if key not in self._sources:
-            at = place(code, offset) if code is not None else None
+            at = place(code, offset) if code is not None and code.co_filename != __file__ else None
             self._sources[key] = at and Source(self._shown(at.file), *at[1:])
         return self._sources[key]
 
@@ -113,12 +69,12 @@ class Sites:
 
 def graph(x: Tensor, params: Mapping[str, Any] | None = None) -> Graph:
     """Return the graph of a Tensor (the public text is at `gradviz.graph`)."""
-    return _graph(_collect(_tensor(x)), x, params)
+    return _graph(collect(_tensor(x)), x, params)
 
 
 def frame(x: Tensor, params: Mapping[str, Any] | None = None, moment: Moment | None = None) -> Frame:
     """Return the frame of a Tensor (the public text is at `gradviz.frame`), at an earlier moment if one is given."""
-    entries = _collect(_tensor(x), moment or {})
+    entries = collect(_tensor(x), moment or {})
     made = _graph(entries, x, params)
     values = tuple([_copied(e.value) for e in entries])
     grads = tuple([_copied(e.grad) for e in entries])
@@ -128,7 +84,7 @@ def frame(x: Tensor, params: Mapping[str, Any] | None = None, moment: Moment | N
 
 def names(root: Tensor, params: Mapping[str, Any] | None = None) -> dict[int, str]:
     """Return the name of every tensor in the graph of ``root``, by its id, as the variables of this moment say."""
-    entries = _collect(_tensor(root))
+    entries = collect(_tensor(root))
     return {id(e.tensor): name for e, name in zip(entries, _names(entries, params, Sites()), strict=True)}
 
 
@@ -141,7 +97,7 @@ def node_made(t: Tensor) -> Node:
 
 def position(x: Tensor, t: Any) -> int | None:
     """Return the id of the node that ``t`` is in the graph of ``x``."""
-    return next((i for i, e in enumerate(_collect(_tensor(x))) if e.tensor is t), None)
+    return next((i for i, e in enumerate(collect(_tensor(x))) if e.tensor is t), None)
 
 
 def _tensor(x: Any) -> Tensor:
@@ -151,43 +107,6 @@ def _tensor(x: Any) -> Tensor:
 
 
 # -- reading the graph off the tensors ---------------------------------------------------------
-
-
-def _collect(root: Tensor, moment: Moment = NO_ATTRS) -> list[Entry]:
-    """Return an entry for everything ``root`` was made of, in the order it was made."""
-    known: dict[Any, Entry] = {}
-    found = [_entry(root, None, 0, known, moment)]
-    for entry in found:  # grows while it is walked
-        operands = written_operands(entry.tensor)
-        if not operands:
-            continue
-        entry.inputs = inputs = []
-        for position, operand in enumerate(operands):
-            before = len(known)
-            inputs.append(_entry(operand, entry, position, known, moment))
-            if len(known) > before:
-                found.append(inputs[-1])
-    return sorted(found, key=lambda e: e.key)
-
-
-def _entry(x: Any, consumer: Entry | None, position: int, known: dict[Any, Entry], moment: Moment) -> Entry:
-    """Find or make the entry of an operand. A leaf that was assigned since counts as another node."""
-    if not isinstance(x, Tensor):
-        made = Entry(None, x, None, _below(consumer, position))
-        return known.setdefault(id(made), made)
-    was = moment.get(id(x)) or value_before(x, consumer.tensor if consumer else None)
-    key = id(x) if was is None else (id(x), "before")
-    if key not in known:
-        value, grad = was or (value_of(x), x._grad)
-        is_older = was is None and (consumer is None or x._key < consumer.key[0])
-        known[key] = Entry(x, value, grad, (x._key, 0) if is_older else _below(consumer, position))
-    known[key].key = min(known[key].key, _below(consumer, position))  # the first of its consumers
-    return known[key]
-
-
-def _below(consumer: Entry | None, position: int) -> tuple[int, int]:
-    """Return a place in the order right before the consumer."""
-    return (sys.maxsize, 0) if consumer is None else (consumer.key[0], position - 1000)
 
 
 def _graph(entries: list[Entry], root: Tensor, params: Mapping[str, Any] | None) -> Graph:
@@ -215,7 +134,7 @@ def _node(i: int, name: str, e: Entry, inputs: tuple[int, ...], source: Source |
         inputs=inputs,
         shape=() if is_float else np.shape(e.value),
         dtype="float64" if is_float else str(e.value.dtype),
-        attrs=e.attrs,
+        attrs=e.attrs or NO_ATTRS,
         scope=t.scope if t is not None else (),
         source=source,
         symbol="" if leaf else op.symbol,
@@ -312,20 +231,15 @@ def _metadata_again(value: Any, node: Node) -> Any:
 
 
 def check_rules(of: Frame, id: int, rng: np.random.Generator, rtol: float, atol: float) -> list[tuple[int, Any]]:
-    """Compare the rule of one node with finite differences, for every operand that a gradient goes to.
-
-    Returns the arguments, each with a `gradviz.engine.verdicts.Row`.
-    """
-    node = of.graph.nodes[id]
-    values = {src: of.values[src] for src in node.inputs}
-    if any(value is None for value in values.values()):
+    """Return the arguments of a node that a gradient goes to, each with a `Row`: its rule beside finite differences."""
+    node, edges = of.graph.nodes[id], of.edges
+    if any(of.values[src] is None for src in node.inputs):
         raise GraphError(f"an operand of {node.name!r} is not known, so its rule cannot be checked")
-    made: Any = {i: _leaf_to_check(of, i) for i in values}
     wanted = [arg for arg, src in enumerate(node.inputs) if of.grads[src] is not None]
     if not wanted:
         return []
-    is_own = isinstance(of.edges, RuleNumbers)
-    tensor = of.edges.recorded_again(id, [made[i] for i in node.inputs]) if is_own else _op_again(node, made)
+    made: Any = {i: _leaf_to_check(of, i) for i in node.inputs}
+    tensor = edges.recorded_again(id, made) if isinstance(edges, RuleNumbers) else _op_again(node, made)
     return [(arg, check_operand(tensor, arg, rng, rtol, atol)) for arg in wanted]
 
 
@@ -368,7 +282,7 @@ def glance(
 
 def _uses(root: Tensor, made: Graph) -> dict[int, Use]:
     """Return, for every leaf that is no parameter, by its id, which node uses it at which place."""
-    entries = _collect(_tensor(root))
+    entries = collect(_tensor(root))
     if len(entries) != len(made.nodes):
         raise GraphError("the graph is not that of this Tensor")
     users = {id(x): (e.tensor, at) for e in reversed(entries) for at, x in enumerate(e.inputs)}
