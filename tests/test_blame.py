@@ -572,10 +572,21 @@ def test_ten_thousand_ops_take_less_than_a_second():
     loss.backward()
     debugger = Debugger(loss)
     assert len(debugger.graph) > 10_000
-    start = time.perf_counter()
+    start = time.process_time()
     found = debugger.blame()
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert (found.op, len(found.through)) == ("log", 10_001)
+
+
+def test_ten_thousand_ops_in_which_nothing_is_wrong():
+    w = Tensor(1.0, name="w")
+    h = w
+    for _ in range(5000):
+        h = np.sin(h) + 0.3
+    debugger = Debugger(h + w)
+    start = time.process_time()
+    assert debugger.blame() is None
+    assert time.process_time() - start < 1.0
 
 
 def test_ten_thousand_iterations_are_searched_by_columns(tmp_path):
@@ -584,10 +595,10 @@ def test_ten_thousand_iterations_are_searched_by_columns(tmp_path):
     true = int(np.flatnonzero(np.isnan(run.loss))[0])
     assert true > 9000
     debugger = Debugger(run)
-    start = time.perf_counter()
+    start = time.process_time()
     found = debugger.blame()
     assert debugger.blame("inf") is None
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert (found.op, found.iteration) == ("log", true)
 
 

@@ -35,7 +35,8 @@ def blame(timeline: Timeline, kind: str | None = None) -> Birth | None:
     """Return where a fault was born; None if there is none of that kind, or without a kind none at all.
 
     Without a kind the first NaN or infinity in the order of events comes first, then the other kinds in the order of
-    ``KINDS``. Raises UnknownNameError for a kind that is not known.
+    ``KINDS``; of the rules only those of ops of one's own are checked then, which is quicker.
+    Raises UnknownNameError for a kind that is not known.
 
     >>> import gradviz, numpy as np
     >>> from gradviz.debugger.timeline import timeline
@@ -47,19 +48,17 @@ def blame(timeline: Timeline, kind: str | None = None) -> Birth | None:
     if kind is not None and kind not in KINDS:
         raise UnknownNameError.among("kind of fault", kind, KINDS)
     if kind is None:
-        others = (_searched(timeline, wanted) for wanted in (*RULES, "wrong"))
-        return not_finite(timeline) or next((birth for birth in others if birth is not None), None)
-    return not_finite(timeline, kind) if kind in {"nan", "inf"} else _searched(timeline, kind)
+        others = (birth for wanted in RULES for birth in judged(timeline, wanted))
+        return not_finite(timeline) or next(others, None) or next(wrong(timeline, registered_only=True), None)
+    if kind in {"nan", "inf"}:
+        return not_finite(timeline, kind)
+    return next(wrong(timeline) if kind == "wrong" else judged(timeline, kind), None)
 
 
 def not_finite(timeline: Timeline, kind: str | None = None) -> Birth | None:
     """Return where the first NaN, infinity, or either of them, that does harm was born; None if all is finite."""
     births = (_traced(timeline, iteration, kind) for iteration in _suspects(timeline, kind))
     return next((birth for birth in births if birth is not None), None)
-
-
-def _searched(timeline: Timeline, kind: str) -> Birth | None:
-    return next(wrong(timeline) if kind == "wrong" else judged(timeline, kind), None)
 
 
 # -- where it shows --------------------------------------------------------------------------------
@@ -111,6 +110,11 @@ def _harm(frame: Frame, found: Origin | None) -> str:
     """Return what a birth did harm as: an infinity may have become NaN."""
     if found is None or found.made != found.made:
         return "nan"
+    params = [node.id for node in frame.graph if node.kind == "param"]
+    numbers = [*(frame.values[i] for i in (*frame.graph.outputs, *params)), *(frame.grads[i] for i in params)]
+    nans, infs = (any(x is not None and np.any(test(x)) for x in numbers) for test in (np.isnan, np.isinf))
+    if not (nans and infs):
+        return "nan" if nans else "inf"
     later = origin(frame, "nan")
     return "nan" if later is not None and (later.node, later.phase) == (found.node, found.phase) else "inf"
 

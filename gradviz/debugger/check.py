@@ -55,12 +55,18 @@ class Mismatch:
 
 
 def check(
-    frame: Frame, name: Any = None, *, repeats: int = 1, rtol: float = RTOL, atol: float = ATOL
+    frame: Frame,
+    name: Any = None,
+    *,
+    repeats: int = 1,
+    rtol: float = RTOL,
+    atol: float = ATOL,
+    registered_only: bool = False,
 ) -> list[Mismatch]:
     """Return every op of a frame whose rule is wrong; of one node only, if it is named.
 
-    Each rule is asked ``repeats`` times, with other random cotangents. Raises GradvizValueError for a node that
-    is no op.
+    Each rule is asked ``repeats`` times, with other random cotangents. With ``registered_only`` the ops of this
+    package, whose rules have been tested, are left out. Raises GradvizValueError for a node that is no op.
 
     >>> import gradviz
     >>> x = gradviz.Tensor(0.5)
@@ -70,11 +76,14 @@ def check(
     nodes = [frame.graph.node(name)] if name is not None else frame.graph.nodes
     if name is not None and nodes[0].kind != "op":
         raise GradvizValueError(f"{clean(nodes[0].name)!r} is a {nodes[0].kind}: it has no rule", hint="name an op")
+    from gradviz.sources.own import RuleNumbers
     from gradviz.sources.pullback import with_gradients
 
     whole = with_gradients(frame)
-    found = (mismatch for node in nodes if node.kind == "op" for mismatch in _wrong(whole, node, repeats, rtol, atol))
-    return list(found)
+    asked = [node for node in nodes if node.kind == "op"]
+    if registered_only and isinstance(whole.edges, RuleNumbers):
+        asked = [node for node in asked if whole.edges.is_registered(node.id)]
+    return [mismatch for node in asked for mismatch in _wrong(whole, node, repeats, rtol, atol)]
 
 
 def _wrong(frame: Frame, node: Node, repeats: int, rtol: float, atol: float) -> Iterator[Mismatch]:

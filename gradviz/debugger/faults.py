@@ -46,9 +46,9 @@ def mismatches(timeline: Timeline, **options: Any) -> Iterator[tuple[int, Mismat
                 yield iterations[place], mismatch
 
 
-def wrong(timeline: Timeline) -> Iterator[Birth]:
-    """Yield the ops whose rule is not their derivative."""
-    for iteration, mismatch in mismatches(timeline):
+def wrong(timeline: Timeline, **options: Any) -> Iterator[Birth]:
+    """Yield the ops whose rule is not their derivative; ``options`` are those of `gradviz.debugger.check.check`."""
+    for iteration, mismatch in mismatches(timeline, **options):
         rank = timeline.steps(iteration).fold.rank.get(mismatch.node.id, 0)
         numbers = {"rule": mismatch.rule, "finite differences": mismatch.numerical}
         known = {name: number for name, number in numbers.items() if number is not None}

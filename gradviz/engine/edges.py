@@ -64,6 +64,11 @@ class RuleNumbers:
         """Tell whether each element of the result depends on one element of each operand."""
         return bool(getattr(self._ops[dst], "elementwise", False))
 
+    def is_registered(self, dst: int) -> bool:
+        """Tell whether a node's op was registered by somebody else than this package."""
+        forward = getattr(self._ops[dst], "forward", None)
+        return forward is not None and not str(forward.__module__).startswith(f"{__package__}.")
+
     def needed(self, dst: int, arg: int, mask: Any) -> Any:
         """Return which elements of an operand the elements of the result in ``mask`` are computed from.
 
