@@ -89,7 +89,7 @@ gradviz. For continuous integration see also `gradviz check RUN --fail-on nan,cu
 - Which elements an op on whole arrays has mixed is asked of its own rule; where an op cannot tell (one of your own that
   refuses other numbers), all elements that are not finite are followed.
 
-# The planted faults
+## The planted faults
 """
 VERSIONS = re.compile(r"(PyTorch|JAX) \d[\w.]*")
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -129,7 +129,7 @@ def section(fault: planted.Fault, folder: Path, judged: dict[str, str]) -> Itera
     """Yield the lines about one fault: the program and the transcript."""
     debugger = Debugger(planted.record(fault, folder / fault.program.__name__))
     judged[fault.name] = planted.judged(fault, debugger.blame())
-    yield f"## {fault.name.capitalize()}\n"
+    yield f"### {fault.name.capitalize()}\n"
     yield f"```py\n{inspect.getsource(fault.program).rstrip()}\n```\n"
     yield f"```text\n{transcript(debugger, COMMANDS[fault.program.__name__])}\n```\n"
 
