@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradviz.debugger.computing import of_numpy
 from gradviz.debugger.events import Step
 from gradviz.debugger.expressions import ATTRIBUTES, Expression
 from gradviz.debugger.newborn import is_born, numbers_of
@@ -187,9 +188,20 @@ def read_expression(text: str, debugger: Standing) -> Expression:
     """Return an expression whose names mean something here, or in another iteration; else raise UnknownNameError."""
     wanted = Expression(text)
     for parts in wanted.names:
-        if not debugger.names.longest(list(parts)) and parts[0] != "np" and not _known_part(debugger, parts):
-            raise _unknown(".".join(parts), debugger)
+        _check_name(list(parts), debugger)
+    for iteration in wanted.iterations:
+        debugger.timeline.steps(iteration)
     return wanted
+
+
+def _check_name(parts: list[str], debugger: Standing) -> None:
+    known = debugger.names.longest(parts)
+    if known and parts[known : known + 1] and parts[known] not in ATTRIBUTES:
+        raise UnknownNameError.among("attribute", parts[known], ATTRIBUTES)
+    if parts[0] == "np" and not known:
+        of_numpy(parts[1:])
+    elif not known and _known_part(debugger, parts) is None:
+        raise _unknown(".".join(parts), debugger)
 
 
 def holds(debugger: Standing, wanted: Expression) -> bool:

@@ -3,81 +3,34 @@
 A name is a node's value where the debugger stands, ``X.grad`` its gradient, ``X@17`` what it was in iteration 17.
 Operators, comparisons, indexing, the functions below and those of ``np`` that compute are all there is.
 A name may have numbers between its dots, as in ``layers.0.weight``; any other name goes between backticks.
+
+What is not there (yet) is None, and so is everything worked out from it; it makes no comparison true. Numbers
+divide and overflow as those of NumPy do: ``1 / 0`` is inf.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
-import operator
+import keyword
 import re
-from collections.abc import Callable, Iterator, Mapping
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
 
-from gradviz.errors import GradvizTypeError, GradvizValueError, UnknownNameError
+from gradviz.debugger.computing import KEYWORDS, OPERATORS, PLAIN_FUNCTIONS, computed, of_numpy, read_only
+from gradviz.debugger.sizes import checked, refuse_large
+from gradviz.errors import GradvizError, GradvizTypeError, GradvizValueError, UnknownNameError
 
 __all__ = ["ATTRIBUTES", "Expression", "Names", "parse", "references"]
 
 LONGEST = 2000  # characters
-UNUSUAL = re.compile(r"""'[^']*'|"[^"]*"|`([^`]+)`|(?<![\w.])[^\W\d]\w*(?:\.\w+)+""")
+UNUSUAL = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`([^`]+)`|(?<![\w.])[^\W\d]\w*(?:\.\w+)*""", re.DOTALL)
 MARK = "\u01c3"  # a letter that nobody types: an identifier that begins so is a name written in hexadecimal
 DEEPEST = 50  # levels of syntax
-LARGEST_POWER = 10_000  # of whole numbers, which have no bounds of their own
-OPERATORS: Mapping[type, Callable[..., Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-    ast.MatMult: operator.matmul,
-    ast.BitAnd: operator.and_,
-    ast.BitOr: operator.or_,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-    ast.Not: operator.not_,
-    ast.Invert: operator.invert,
-    ast.Is: operator.is_,
-    ast.IsNot: operator.is_not,
-}
-PLAIN_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "abs": abs,
-    "all": np.all,
-    "any": np.any,
-    "float": float,
-    "int": int,
-    "isfinite": np.isfinite,
-    "isinf": np.isinf,
-    "isnan": np.isnan,
-    "len": len,
-    "max": np.max,
-    "mean": np.mean,
-    "min": np.min,
-    "norm": lambda x: float(np.linalg.norm(np.asarray(x, float))),
-    "round": np.round,
-    "shape": np.shape,
-    "std": np.std,
-    "sum": np.sum,
-}
-# fmt: off
-OF_NUMPY = frozenset((
-    "abs", "all", "allclose", "any", "argmax", "argmin", "argsort", "arange", "array", "array_equal", "asarray",
-    "average", "clip", "concatenate", "count_nonzero", "cumsum", "diag", "diff", "dot", "einsum", "histogram", "inf",
-    "inner", "linspace", "max", "mean", "median", "min", "nan", "nanmax", "nanmean", "nanmin", "nansum", "ndim",
-    "newaxis", "nonzero", "ones", "outer", "percentile", "pi", "prod", "quantile", "ravel", "reshape", "round",
-    "shape", "size", "sort", "squeeze", "stack", "std", "sum", "trace", "transpose", "unique", "var", "vdot", "where",
-    "zeros",
-))
-# fmt: on
 ATTRIBUTES = ("grad", "value", "shape", "dtype", "ndim", "size", "T", "op", "kind", "scope")
 
 
@@ -108,10 +61,11 @@ class Expression:
     def __call__(self, names: Names) -> Any:
         """Return what it comes to; raises GradvizError for anything that cannot be worked out."""
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 return Walker(names, self.text).value(self._tree)
-        except (TypeError, ValueError, IndexError, ArithmeticError, MemoryError) as error:
-            if isinstance(error, GradvizTypeError | GradvizValueError):
+        except (TypeError, ValueError, IndexError, ArithmeticError, MemoryError, RecursionError) as error:
+            if isinstance(error, GradvizError):
                 raise
             raise GradvizValueError(f"{self.text[:200]!r}: {error}") from error
 
@@ -125,9 +79,16 @@ class Expression:
         """The dotted names that occur in it."""
         return tuple(dict.fromkeys(references(self._tree)))
 
+    @property
+    def iterations(self) -> tuple[int, ...]:
+        """The iterations that it speaks of, as in ``w@17``."""
+        operations = (node for node in ast.walk(self._tree) if isinstance(node, ast.BinOp))
+        found = (whole(node.right) for node in operations if isinstance(node.op, ast.MatMult) and dotted(node.left))
+        return tuple(at for at in found if at is not None)
+
 
 def parse(text: str) -> ast.expr:
-    """Return the syntax of an expression; raises GradvizValueError for what is none.
+    """Return the syntax of an expression; raises GradvizError for what is none, or calls what is not to be called.
 
     >>> list(references(parse("layers.0.weight + `my loss`.grad - 0.5")))
     [('layers', '0', 'weight'), ('my loss', 'grad')]
@@ -135,11 +96,21 @@ def parse(text: str) -> ast.expr:
     if len(text) > LONGEST:
         raise GradvizValueError(f"an expression of {len(text)} characters: the limit is {LONGEST}")
     try:
-        tree = ast.parse(UNUSUAL.sub(_spelt, text), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(UNUSUAL.sub(_spelt, text), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise GradvizValueError(f"{text[:200]!r} is no expression: {getattr(error, 'msg', error)}") from None
     if depth(tree) > DEEPEST:
         raise GradvizValueError(f"{text[:80]!r} is nested more than {DEEPEST} levels deep")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.expr) and not hasattr(Walker, f"of_{type(node).__name__.lower()}"):
+            raise GradvizValueError(
+                f"{text[:200]!r}: a {type(node).__name__} cannot be used here",
+                hint="operators, comparisons, indexing and functions such as norm(), max() and np.sum()",
+            )
+        if isinstance(node, ast.Call) and dotted(node.func) != ("ratio",):
+            function_of(node)
     return tree
 
 
@@ -149,7 +120,15 @@ def _spelt(found: re.Match[str]) -> str:
         return _marked(found[1])
     if found[0][0] in "'\"":
         return found[0]
-    return ".".join(_marked(part) if part[0].isdigit() else part for part in found[0].split("."))
+    first, *more = found[0].split(".")
+    return ".".join(
+        [_ascii(first), *(_marked(p) if p[0].isdigit() or keyword.iskeyword(p) else _ascii(p) for p in more)]
+    )
+
+
+def _ascii(name: str) -> str:
+    """Return a name as Python's parser leaves it alone: it takes some letters for others."""
+    return name if unicodedata.normalize("NFKC", name) == name else _marked(name)
 
 
 def _marked(name: str) -> str:
@@ -171,11 +150,12 @@ def depth(tree: ast.AST) -> int:
     >>> depth(parse("1"))
     1
     """
-    level, count = [tree], 0
+    level: list[ast.AST] = [tree]
+    count = 0
     while level:
-        level = [child for node in level for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
-        count += 1
-    return count
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        count += any(isinstance(node, ast.expr) for node in level)
+    return count + isinstance(tree, ast.expr)
 
 
 def references(tree: ast.AST) -> Iterator[tuple[str, ...]]:
@@ -191,7 +171,7 @@ def references(tree: ast.AST) -> Iterator[tuple[str, ...]]:
         if parts is not None:
             yield parts
             continue
-        children = [*node.args] if isinstance(node, ast.Call) else list(ast.iter_child_nodes(node))
+        children = [*node.args, *node.keywords] if isinstance(node, ast.Call) else list(ast.iter_child_nodes(node))
         waiting += reversed(children)
 
 
@@ -216,18 +196,13 @@ class Walker:
         parts = dotted(node)
         if parts is not None:
             return self.named(list(parts), iteration)
-        method = getattr(self, f"of_{type(node).__name__.lower()}", None)
-        if method is None:
-            raise GradvizValueError(
-                f"{self.text[:200]!r}: a {type(node).__name__} cannot be used here",
-                hint="operators, comparisons, indexing and functions such as norm(), max() and np.sum()",
-            )
-        return method(node)
+        found: Any = getattr(self, f"of_{type(node).__name__.lower()}")(node)
+        return checked(found)
 
-    def named(self, parts: list[str], iteration: int | None) -> Any:
+    def named(self, parts: list[str], iteration: int | None = None) -> Any:
         """Return what a dotted name means."""
         if parts[0] == "np" and not self.names.longest(parts):
-            return of_numpy(parts[1:])
+            return checked(of_numpy(parts[1:]))
         known = self.names.longest(parts)
         if not known:
             raise UnknownNameError(f"nothing is named {'.'.join(parts)[:200]!r} here", hint="lt lists the nodes")
@@ -235,13 +210,17 @@ class Walker:
         found = self.names.look_up(name, rest[0] if rest else "value", iteration)
         for attribute in rest[1:]:
             found = self.attribute(found, attribute)
-        return found
+        return checked(read_only(found))
 
     def attribute(self, found: Any, name: str) -> Any:
         """Return an attribute of a number."""
         if name not in {"shape", "dtype", "ndim", "size", "T"}:
             raise UnknownNameError.among("attribute", name, ATTRIBUTES)
         return getattr(np.asarray(found), name)
+
+    def of_name(self, node: ast.Name) -> Any:
+        """``x``."""
+        return self.named([_name(node.id)])
 
     def of_constant(self, node: ast.Constant) -> Any:
         """Return a number or a text."""
@@ -250,7 +229,9 @@ class Walker:
     def of_unaryop(self, node: ast.UnaryOp) -> Any:
         """``-x``, ``not x``."""
         x = self.value(node.operand)
-        return None if x is None and not isinstance(node.op, ast.Not) else OPERATORS[type(node.op)](x)
+        if x is not None and isinstance(node.op, ast.Not):
+            return not np.any(x)
+        return None if x is None else OPERATORS[type(node.op)](x)
 
     def of_binop(self, node: ast.BinOp) -> Any:
         """``x + y``; ``x @ 17`` is the x of iteration 17."""
@@ -260,9 +241,7 @@ class Walker:
         left, right = self.value(node.left), self.value(node.right)
         if type(node.op) not in OPERATORS:
             raise GradvizValueError(f"{self.text[:200]!r}: this operator cannot be used here")
-        if isinstance(node.op, ast.Pow) and isinstance(left, int) and isinstance(right, int) and right > LARGEST_POWER:
-            raise GradvizValueError(f"{self.text[:200]!r}: the power {right} is too large")
-        return None if left is None or right is None else OPERATORS[type(node.op)](left, right)
+        return None if left is None or right is None else computed(OPERATORS[type(node.op)], left, right)
 
     def of_boolop(self, node: ast.BoolOp) -> Any:
         """``x and y``."""
@@ -272,6 +251,7 @@ class Walker:
     def of_compare(self, node: ast.Compare) -> Any:
         """``0 < x < 1``; nothing holds for a number that is not there, except ``x is None``."""
         values = [self.value(x) for x in (node.left, *node.comparators)]
+        refuse_large("a comparison", [x for x in values if isinstance(x, np.ndarray)], {})
         held: Any = True
         for op, left, right in zip(node.ops, values, values[1:], strict=False):
             if isinstance(op, ast.Is | ast.IsNot):
@@ -312,13 +292,13 @@ class Walker:
         parts = dotted(node.func) or ("",)
         if parts == ("ratio",):
             return self.ratio(node)
-        function = of_numpy(list(parts[1:])) if parts[0] == "np" else PLAIN_FUNCTIONS.get(".".join(parts))
-        if not callable(function):
-            raise UnknownNameError.among("function", ".".join(parts), [*PLAIN_FUNCTIONS, "ratio", "np.sum"])
+        name, function = function_of(node)
         args = [self.value(x) for x in node.args]
+        keywords = {str(k.arg): self.value(k.value) for k in node.keywords}
         if any(x is None for x in args):
             return None
-        return function(*args, **{k.arg: self.value(k.value) for k in node.keywords if k.arg})
+        refuse_large(name, args, keywords)
+        return function(*args, **keywords)
 
     def ratio(self, node: ast.Call) -> Any:
         """``ratio(x / y)`` or ``ratio(x, y)``: the quotient of the norms."""
@@ -333,22 +313,22 @@ class Walker:
         return np.float64(PLAIN_FUNCTIONS["norm"](above)) / np.float64(PLAIN_FUNCTIONS["norm"](below))
 
 
+def function_of(node: ast.Call) -> tuple[str, Callable[..., Any]]:
+    """Return the name and the function of a call; raises UnknownNameError for what is none that only computes."""
+    parts = dotted(node.func) or ("",)
+    name = ".".join(parts)
+    unknown = next((k.arg for k in node.keywords if k.arg not in KEYWORDS), "")
+    if unknown != "":
+        raise UnknownNameError.among(f"argument of {name[:80]}()", unknown or "**", KEYWORDS)
+    function = of_numpy(list(parts[1:])) if parts[0] == "np" else PLAIN_FUNCTIONS.get(name)
+    if not callable(function):
+        raise UnknownNameError.among("function", name, [*PLAIN_FUNCTIONS, "ratio", "np.sum"])
+    return parts[-1], function
+
+
 def whole(node: ast.AST) -> int | None:
     """Return a whole number as it stands in an expression, or None."""
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         inner = whole(node.operand)
         return None if inner is None else -inner
     return node.value if isinstance(node, ast.Constant) and type(node.value) is int else None
-
-
-def of_numpy(parts: list[str]) -> Any:
-    """Return a function or constant of NumPy that only computes."""
-    name = ".".join(parts)
-    found = getattr(np, name, None) if len(parts) == 1 else None
-    if parts == ["linalg", "norm"]:
-        return np.linalg.norm
-    if not isinstance(found, np.ufunc) and name not in OF_NUMPY:
-        raise UnknownNameError(
-            f"np.{name[:80]} cannot be used in an expression", hint="np has what computes: np.sum, np.exp"
-        )
-    return found
