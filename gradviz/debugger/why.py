@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from gradviz.debugger.pulling import Paths, norm, pulled, sent
+from gradviz.debugger.pulling import Paths, norm, pulled, seed_of, sent
 from gradviz.errors import GradvizValueError, UnknownNameError
 from gradviz.escape import clean
 from gradviz.graphs import Frame, Number
 from gradviz.graphs.listing import number_text
+from gradviz.graphs.plain import frozen_number
 
 __all__ = ["WAYS", "Term", "Why", "why"]
 
 SAMPLES = 2_000  # rows of a batch that are followed one by one
-CLOSE = 1e-9  # relative: what rounding may leave between a gradient and the sum of its terms
+ROUNDINGS = 1000  # how often rounding may have gone the same way between a gradient and the sum of its terms
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,7 @@ class Why:
     @property
     def adds_up(self) -> bool:
         """Whether the terms and the rest sum to the gradient, but for rounding."""
-        return self.apart <= CLOSE * max(1.0, *(term.size for term in self.terms), norm(self.grad)) or not _finite(
-            self.grad
-        )
+        return self.apart <= _rounding(self.grad, [term.value for term in self.terms])
 
     def __len__(self) -> int:
         return len(self.terms)
@@ -75,11 +74,11 @@ class Why:
         return iter(self.terms)
 
     def __str__(self) -> str:
-        lines = [f"d/d({clean(self.name)}) = {number_text(self.grad)} is the sum over {self.count:,} {self.by}:"]
+        lines = [f"d/d({clean(self.name)}) = {number_text(self.grad)} is the sum over {_many(self.count)} {self.by}:"]
         lines += [f"  {number_text(term.value):>12}  {term.text}" for term in self.terms]
         left = self.count - len(self.terms)
         if left > 0:
-            lines.append(f"  {number_text(self.rest):>12}  the other {left:,}")
+            lines.append(f"  {number_text(self.rest):>12}  the other {_many(left)}")
         verdict = "they add up" if self.adds_up else "THEY DO NOT ADD UP"
         lines.append(
             f"  {verdict}: the sum is {self.apart:.3g} from the gradient" if self.apart else f"  {verdict} exactly"
@@ -105,6 +104,8 @@ def why(frame: Frame, name: Any, by: str = "edges", k: int = 5) -> Why:
     """
     if by not in WAYS:
         raise UnknownNameError.among("way to take the sum", by, WAYS)
+    if not isinstance(k, int) or k < 0:
+        raise GradvizValueError(f"k is {k!r}: it is the number of terms to show", hint="k=5")
     if frame.edges is None:
         raise GradvizValueError(
             "this frame does not know what its edges contribute", hint="take it from a Tensor or a run"
@@ -129,7 +130,10 @@ def by_edges(frame: Frame, node: int, k: int) -> Why:
         for amount in [frame.edge_grad(node, dst, arg)]
         if amount is not None
     ]
-    return _made(frame, node, "edges", terms, k)
+    if node in frame.graph.outputs:
+        terms.append(Term(_plain(seed_of(frame, node)), "the seed: this is the result itself", (node,)))
+    total = _sum([term.value for term in terms], frame.grads[node])
+    return _made(frame, node, "edges", terms, k, total, len(terms))
 
 
 def _edge_text(frame: Frame, src: int, dst: int, arg: int) -> str:
@@ -149,14 +153,16 @@ def by_paths(frame: Frame, node: int, k: int) -> Why:
     """Take the sum over the paths from the node to the results: counted first, then the largest found first."""
     found = Paths(frame, node)
     terms = [Term(value, _path_text(frame, path), path) for value, path in found.largest(k)]
-    return _made(frame, node, "paths", terms, k, total=found.total, note=found.note)
+    return _made(frame, node, "paths", terms, k, found.everything(), found.total, found.note)
 
 
 def _path_text(frame: Frame, path: tuple[int, ...]) -> str:
     """Return ``a -> c -> e: b * cos(c) = 3 * 0.96``; the middle of a long path is left out."""
+    if len(path) == 1:
+        return "the seed: this is the result itself"
     names = [_name(frame, i) for i in path]
     shown = names if len(names) <= 8 else [*names[:4], f"... {len(names) - 7} more ...", *names[-3:]]
-    slopes = [_slope(frame, src, dst) for src, dst in pairwise(path)]
+    slopes = [_slope(frame, src, dst) for src, dst in pairwise(path)] if len(names) <= 8 else []
     factors = [slope for slope in slopes if slope and slope != "1"]
     product = f": {' * '.join(factors)}" if factors and len(factors) <= 6 and len(names) <= 8 else ""
     return f"{' -> '.join(shown)}{product}"
@@ -189,11 +195,18 @@ def by_samples(frame: Frame, node: int, k: int) -> Why:
     for row in range(rows):
         share = np.zeros_like(arrived)
         share[row] = arrived[row]
-        value = pulled(frame, batch, node, share)
+        value = pulled(frame, {batch: share}, node)
         if value is not None:
             found.append(Term(value, f"sample {row}{_at_row(frame, batch, row)}", (node, batch), (row,)))
     note = f"taken apart at {_name(frame, batch)}, before the rows of the batch are put together"
-    return _made(frame, node, "samples", found, k, note=note, is_partial=True)
+    grad: Any = frame.grads[node]
+    values = [term.value for term in found]
+    total = _sum(values, grad)
+    if _apart(grad, total) > _rounding(grad, values):
+        beside = np.subtract(grad, total)
+        note += f"; {number_text(_plain(beside))} comes by other ways"
+        total = total + beside
+    return _made(frame, node, "samples", found, k, total, len(found), note)
 
 
 def _batch(frame: Frame, node: int) -> int:
@@ -226,14 +239,19 @@ def _at_row(frame: Frame, batch: int, row: int) -> str:
 def by_elements(frame: Frame, node: int, k: int) -> Why:
     """Take the sum over the elements of what the node was used in, one edge after the other."""
     terms: list[Term] = []
-    total = 0
+    count, total = 0, _zero(frame.grads[node])
     for dst in frame.graph.consumers(node):
         for arg, src in enumerate(frame.graph.nodes[dst].inputs):
             upstream: Any = frame.grads[dst]
-            if src == node and upstream is not None:
-                total += np.size(upstream)
+            amount: Any = frame.edge_grad(src, dst, arg) if src == node and upstream is not None else None
+            if amount is not None:
+                count, total = count + np.size(upstream), total + amount
                 terms += _elements(frame, node, dst, arg, k)
-    return _made(frame, node, "elements", terms, k, total=total)
+    if node in frame.graph.outputs:
+        seed: Any = seed_of(frame, node)
+        count, total = count + 1, total + seed
+        terms.append(Term(_plain(seed), "the seed: this is the result itself", (node,)))
+    return _made(frame, node, "elements", terms, k, total, count)
 
 
 def _elements(frame: Frame, src: int, dst: int, arg: int, k: int) -> Iterator[Term]:
@@ -257,32 +275,19 @@ def _elements(frame: Frame, src: int, dst: int, arg: int, k: int) -> Iterator[Te
 
 
 def _made(
-    frame: Frame,
-    node: int,
-    by: str,
-    terms: Sequence[Term],
-    k: int,
-    *,
-    total: int | None = None,
-    note: str = "",
-    is_partial: bool = False,
+    frame: Frame, node: int, by: str, terms: Sequence[Term], k: int, total: Any, count: int, note: str = ""
 ) -> Why:
-    """Put the largest terms first, and compare the sum of all with the gradient."""
+    """Put the largest terms first; ``total`` is the sum of all ``count`` terms, which the gradient is compared with."""
     grad: Any = frame.grads[node]
-    ranked = sorted(terms, key=lambda term: -term.size if math.isfinite(term.size) else -math.inf)
+    total = _zero(grad) if total is None else total
+    ranked = sorted(terms, key=lambda term: -math.inf if math.isnan(term.size) else -term.size)
     shown = tuple(ranked[:k])
-    seed = node in frame.graph.outputs
-    if seed:
-        shown, terms = (Term(grad, "the seed: this is the result itself", (node,)),), []
-    size = (1 if seed else len(terms)) if total is None or seed else total
-    everything = _sum([term.value for term in (shown if seed else terms)], grad)
-    known_all = len(terms) == size or seed
-    rest = np.subtract(grad, _sum([term.value for term in shown], grad)) if size > len(shown) else _zero(grad)
-    apart = _apart(grad, everything) if known_all else 0.0
-    if is_partial and not seed and apart > CLOSE * max(1.0, norm(grad)):
-        note += f"; {number_text(_plain(np.subtract(grad, everything)))} comes by other ways"
-        apart = 0.0
-    return Why(_name(frame, node), by, grad, shown, _plain(rest), size, apart, note)
+    rest = total - _sum([term.value for term in shown], grad) if count > len(shown) else _zero(grad)
+    apart = _apart(grad, total)
+    found = Why(_name(frame, node), by, grad, shown, _plain(rest), count, apart, note)
+    if found.adds_up or frame.graph.nodes[node].kind == "op":
+        return found
+    return replace(found, note="; ".join(filter(None, (note, "a gradient that was there before stays in the sum"))))
 
 
 def _sum(values: Sequence[Any], like: Any) -> Any:
@@ -297,24 +302,35 @@ def _zero(like: Any) -> Any:
 
 
 def _apart(grad: Any, total: Any) -> float:
-    difference = np.abs(np.subtract(grad, total))
-    return (
-        float(np.max(difference, initial=0.0))
-        if np.all(np.isfinite(difference))
-        else (0.0 if _same(grad, total) else math.inf)
-    )
+    """Return the largest difference where both are finite; infinity if they are not in the same places."""
+    if np.shape(grad) != np.shape(total):
+        return math.inf
+    finite = np.isfinite(grad)
+    if not np.array_equal(finite, np.isfinite(total)):
+        return math.inf
+    return float(np.max(np.abs(np.subtract(grad, total)), initial=0.0, where=finite))
 
 
-def _same(grad: Any, total: Any) -> bool:
-    return bool(np.array_equal(np.isfinite(grad), np.isfinite(total)))
-
-
-def _finite(x: Any) -> bool:
-    return bool(np.all(np.isfinite(x)))
+def _rounding(grad: Any, terms: Sequence[Any]) -> float:
+    """Return how far off the sum of some terms may be for no other reason than rounding."""
+    dtype: Any = np.asarray(grad).dtype
+    eps = float(np.finfo(dtype if dtype.kind in "fc" else float).eps)
+    sizes = [norm(np.nan_to_num(x, posinf=0.0, neginf=0.0)) for x in (grad, *terms)]
+    return min(0.1, ROUNDINGS * eps) * max(sizes)
 
 
 def _plain(x: Any) -> Number:
-    return float(x) if np.shape(x) == () else np.asarray(x)
+    found = frozen_number(x)
+    return math.nan if found is None else found
+
+
+def _many(count: int) -> str:
+    """Return a number of terms; of a huge one how many digits it has.
+
+    >>> _many(1234567), _many(2**1000)
+    ('1,234,567', 'about 10^301')
+    """
+    return f"{count:,}" if count < 10**15 else f"about 10^{int(math.log10(2) * count.bit_length())}"
 
 
 def _name(frame: Frame, id: int) -> str:
