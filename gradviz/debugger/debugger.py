@@ -7,7 +7,7 @@ from typing import Any
 
 from gradviz.debugger.blame import Birth, blame
 from gradviz.debugger.check import Mismatch, check
-from gradviz.debugger.positions import Position
+from gradviz.debugger.positions import FORWARD, Position
 from gradviz.debugger.timeline import timeline
 from gradviz.debugger.watching import Watching
 from gradviz.debugger.whatif import WhatIf, assignments, what_if
@@ -72,16 +72,23 @@ class Debugger(Watching):
     ) -> WhatIf:
         """Return what had happened with other values of nodes, or another ``lr``; the history stays as it is.
 
-        ``d.whatif(w=2.0)`` computes this iteration again, ``d.whatif("lr = 0.01 for 50")`` goes on for 50 updates;
-        see `gradviz.debugger.whatif`.
+        ``d.whatif(w=2.0)`` computes this iteration again, ``d.whatif("lr = 0.01 for 50")`` goes on for 50 updates.
+        An expression in a text has all values of this iteration, also before they are computed. See
+        `gradviz.debugger.whatif`.
         """
         if isinstance(values, str):
             texts, told = assignments(values)
-            values, count = (
-                {name: self.evaluate(text) for name, text in texts.items()},
-                told if count is None else count,
-            )
+            values, count = self._after_forward(texts), told if count is None else count
         return what_if(self, {**(values or {}), **more}, count)
+
+    def _after_forward(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Work expressions out with all the values that this iteration computes."""
+        here = self.where
+        try:
+            self.seek(Position(here.iteration, FORWARD, len(self.graph) - 1))
+            return {name: self.evaluate(text) for name, text in texts.items()}
+        finally:
+            self.cursor.position = here
 
     def draw(self, **options: Any) -> Drawing:
         """Return the picture of this moment, its event highlighted, what is still to come pale."""

@@ -27,6 +27,7 @@ __all__ = ["Prompt"]
 
 SHOWN = 400  # characters of one event
 ALIASES_DEEP = 10
+OPERATORS = frozenset("+-*/%@<>=&|")  # b * 2 is an expression, although b is a command
 
 
 class Waiting(NamedTuple):
@@ -122,9 +123,10 @@ class Prompt:
             self._first(Waiting(part.strip(), waiting.depth + 1, waiting.is_of_stop) for part in meant)
             return
         try:
-            command = self.command(word, text)
+            is_sum = bool(rest) and rest[0] in OPERATORS and word in self.debugger.graph and self._is_expression(text)
+            command = self.command("print" if is_sum else word, text)
             self._repeated = text if command.repeats else ""
-            command.run(self, text if command.name == "print" and word not in command.names else rest)
+            command.run(self, text if is_sum or (command.name == "print" and word not in command.names) else rest)
         except GradvizError as error:
             self._refuse(str(error))
         except OSError as error:
@@ -208,7 +210,7 @@ class Prompt:
         self.say(f"> {d.where}  {clean(d.event.told(brief), SHOWN)}", "now")
         source = d.event.node.source
         if source is not None:
-            self.say(f"  {clean(str(source))}  {clean(source.code or source.text)}", "faint")
+            self.say(f"  {clean(str(source))}  {clean(source.code or source.text)}".rstrip(), "faint")
         for expression in self.displays:
             self.say(f"  {clean(expression)}: {self.worked_out(expression)}")
 

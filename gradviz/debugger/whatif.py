@@ -34,7 +34,7 @@ KEPT = 8  # frames of a fork that are remembered
 LINES = 9  # iterations in a table
 PARAMETERS = 8
 FOR = re.compile(r"(.*\S)\s+for\s+(\d+)\s*", re.DOTALL)
-ASSIGNED = re.compile(r"\s*(`[^`]+`|[^\W\d][\w.]*)\s*=(?!=)\s*(.+)", re.DOTALL)
+ASSIGNED = re.compile(r"\s*(`[^`]+`|[^\W\d][\w.]*)\s*=(?!=)\s*(\S.*)", re.DOTALL)
 
 Numbers = dict[str, Any]
 State = tuple[Numbers, dict[str, Numbers], dict[str, Numbers]]  # values; what the optimizer keeps, here and as recorded

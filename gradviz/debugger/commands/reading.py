@@ -101,7 +101,7 @@ def look(towards: str) -> Callable[[Prompt, str], None]:
         prompt.look_at(node)
         prompt.say(f">> {event_line(prompt.debugger, node)}", "now")
         if node.source is not None:
-            prompt.say(f"  {clean(str(node.source))}  {clean(node.source.code or node.source.text)}", "faint")
+            prompt.say(f"  {clean(str(node.source))}  {clean(node.source.code or node.source.text)}".rstrip(), "faint")
         others = [clean(n.name, 40) for n in near(graph, node, towards)]
         prompt.say(f"  {towards}s: {', '.join(others[:8])}{', ...' if len(others) > 8 else ''}" if others else
                    f"  it has no {towards}s", "faint")  # fmt: skip
