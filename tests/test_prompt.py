@@ -1,11 +1,14 @@
 """The prompt: every command, pdb's habits, and that it works in a terminal, in a pipe and in a notebook."""
 
 import builtins
+import contextlib
 import io
 import re
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -599,11 +602,19 @@ def test_at_a_terminal():
     assert "left at 0.f.3" in terminal.text
 
 
+def interrupted(terminal):
+    """Press Ctrl-C until it is heard: readline misses one that comes while it gets ready."""
+    for _ in range(20):
+        terminal.process.send_signal(signal.SIGINT)
+        with contextlib.suppress(TimeoutError):
+            return terminal.read("--- interrupted; q leaves ---", seconds=1)
+    raise TimeoutError(terminal.text)
+
+
 def test_control_c_at_an_empty_prompt_asks_again():
     with Terminal("-c", PROGRAM) as terminal:
         terminal.read("(gradviz 0.f.0) ")
-        terminal.process.send_signal(signal.SIGINT)
-        terminal.read("--- interrupted; q leaves ---")
+        interrupted(terminal)
         terminal.type("s\n")
         terminal.read("(gradviz 0.f.1) ")
         terminal.type("q\n")
@@ -626,8 +637,7 @@ def test_control_c_stops_a_long_run_where_it_is():
         terminal.type("c\n")
         terminal.read("(gradviz 0.f.0) c\r\n")
         time.sleep(1)
-        terminal.process.send_signal(signal.SIGINT)
-        terminal.read("--- interrupted")
+        interrupted(terminal)
         terminal.type("when\n")
         terminal.type("q\n")
         assert terminal.wait() == 0
@@ -735,3 +745,15 @@ def test_errors_of_expressions_are_errors_of_gradviz(line):
         assert "internal error" not in out
     with pytest.raises(GradvizError):
         gradviz.Debugger(run(line)).evaluate("exec('1')")
+
+
+def test_the_page_about_the_prompt_is_up_to_date():
+    page = Path(__file__).parent.parent / "docs" / "debugger.py"
+    done = subprocess.run([sys.executable, page, "--check"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_page_has_every_command_and_place():
+    text = (Path(__file__).parent.parent / "docs" / "debugger.md").read_text("utf-8").replace("\\|", "|")
+    assert [c.usage for c in all_commands() if f"| `{c.usage}` |" not in text] == []
+    assert command_named("break").details in text

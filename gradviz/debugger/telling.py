@@ -18,7 +18,7 @@ __all__ = ["brief", "columns", "described", "drawn_array", "event_line", "listin
 
 BRANCHES = 200  # lines of a tree
 BRIEF, DIGITS = 3, 4  # elements of an array, and digits, in a column
-EXPRESSION, NAME = 60, 40  # characters
+EXPRESSION, LINE, NAME = 60, 100, 40  # characters
 
 
 def shown(value: Any) -> str:
@@ -62,14 +62,14 @@ def listing(d: Standing, first: int, last: int, looked_at: Node | None = None) -
     """Return the events ``first`` to ``last`` of this phase with their source lines.
 
     ``->`` is the event that has just happened, ``>>`` the event of a node that is looked at. A source line stands
-    only where it is not that of the event above.
+    only where it is not the one that stands above.
     """
     count = len(d.cursor.steps.fold.order(d.where.phase))
     shown = range(max(0, first), min(count, last + 1))
     rows = [_event_row(d, number, looked_at) for number in shown]
-    repeated = [i for i in range(1, len(rows)) if rows[i][-2:] == rows[i - 1][-2:]]
-    for i in repeated:
-        rows[i] = [*rows[i][:-2], "", ""]
+    above = ["", ""]
+    for row in rows:
+        row[-2:], above = (["", ""] if row[-2:] == above else row[-2:]), (row[-2:] if row[-2] else above)
     return columns(rows) if rows else ["--- there are no more events in this phase ---"]
 
 
@@ -92,7 +92,7 @@ def _event_number(d: Standing, step: Step) -> str:
 
 def _source_cells(node: Node) -> list[str]:
     source = node.source
-    return ["", ""] if source is None else [clean(str(source)), clean(source.code or source.text, EXPRESSION)]
+    return ["", ""] if source is None else [clean(str(source)), clean(source.code or source.text, LINE)]
 
 
 def event_line(d: Standing, node: Node) -> str:
@@ -110,11 +110,17 @@ def numbers_text(d: Standing, view: NodeView) -> str:
     return f"{value}, gradient {brief(view.grad) if view.grad is not None else '...'}"
 
 
-def rows_of(views: Sequence[NodeView]) -> list[str]:
-    """Return nodes as a table: name, op, shape, value, gradient."""
-    head = ["name", "op", "type", "value", "gradient"]
-    rows = [[clean(v.node.name, NAME), v.node.op, type_text(v.node), brief(v.value), brief(v.grad)] for v in views]
-    return columns([head, *rows])
+def rows_of(d: Standing, views: Sequence[NodeView]) -> list[str]:
+    """Return nodes as a table: name, op, shape, value, gradient; ``...`` is still to come."""
+    rows = [["name", "op", "type", "value", "gradient"]]
+    for view in views:
+        node, later = view.node, (d.full.values[view.node.id], d.full.grads[view.node.id])
+        numbers = [
+            "..." if now is None and then is not None else brief(now)
+            for now, then in zip((view.value, view.grad), later, strict=True)
+        ]
+        rows.append([clean(node.name, NAME), clean(node.op), type_text(node), *numbers])
+    return columns(rows)
 
 
 def described(d: Standing, view: NodeView) -> list[str]:

@@ -124,7 +124,7 @@ WHERE is one of
   structure               at the start of an iteration whose graph is another one
   loss up 5               when the loss has risen five times in a row
   norm(X.grad) > 10       of X, when this holds: any expression, see h p
-  ratio(update/param)>0.1 of a parameter, when this holds for its update"""
+  ratio(update/param)>.1  of a parameter, when this holds for its update"""
 BLOCK = """\
 The lines up to 'end' are run whenever the breakpoint (the last one set, or N) is hit. With 'silent'
 as the first nothing else is shown; a command that moves is the last that is run."""

@@ -181,7 +181,7 @@ def nodes(prompt: Prompt, text: str) -> None:
     if not chosen:
         prompt.say("no such node")
         return
-    prompt.say("\n".join(rows_of(chosen[:NODES_LISTED])), fit=True)
+    prompt.say("\n".join(rows_of(prompt.debugger, chosen[:NODES_LISTED])), fit=True)
     if len(chosen) > NODES_LISTED:
         prompt.say(f"... and {len(chosen) - NODES_LISTED} more")
 
