@@ -339,6 +339,8 @@ def _known_part(debugger: Standing, parts: Iterable[str]) -> tuple[str, str] | N
 
 def _unknown(name: str, debugger: Standing) -> UnknownNameError:
     names = [node.name for node in debugger.graph.nodes[:SUGGESTED_FROM]]
+    before, _, last = name.rpartition(".")
+    name = before if before and last in ATTRIBUTES else name
     return UnknownNameError.among("node", name, names)
 
 

@@ -315,7 +315,9 @@ class Walker:
 
 def function_of(node: ast.Call) -> tuple[str, Callable[..., Any]]:
     """Return the name and the function of a call; raises UnknownNameError for what is none that only computes."""
-    parts = dotted(node.func) or ("",)
+    parts = dotted(node.func)
+    if parts is None:
+        raise GradvizValueError("only a function is called, by its name", hint="norm(x), np.sum(x)")
     name = ".".join(parts)
     unknown = next((k.arg for k in node.keywords if k.arg not in KEYWORDS), "")
     if unknown != "":

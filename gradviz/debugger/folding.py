@@ -6,6 +6,7 @@ backward event comes when its gradient is complete. Parameters change in the upd
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,8 @@ from gradviz.graphs import EdgeNumbers, Frame, Number
 from gradviz.graphs.plain import frozen_number
 
 __all__ = ["Fold"]
+
+STRIDE = 64  # of the sums over many consumers every so manieth is kept
 
 
 class Fold:
@@ -32,6 +35,7 @@ class Fold:
         grads = full.grads
         self.reached = tuple(i for i in range(len(grads) - 1, -1, -1) if grads[i] is not None)
         self._last: dict[int, int] = {}
+        self._sums: dict[tuple[int, int], Number | None] = {}
 
     @cached_property
     def after(self) -> Mapping[int, Number]:
@@ -79,8 +83,13 @@ class Fold:
             return full
         if phase == FORWARD and now == len(full.graph) - 1 and not self.reached:
             return full
-        values = full.values if phase == BACKWARD else [self.value(phase, now, i) for i in size]
-        grads = [self.grad(phase, now, i) for i in size]
+        none = (None,) * len(size)
+        values = full.values if phase == BACKWARD else (*full.values[: now + 1], *none[now + 1 :])
+        if phase == UPDATE:
+            values = tuple(self.value(phase, now, i) for i in size)
+        grads = none if phase == FORWARD else full.grads
+        if phase == BACKWARD:
+            grads = tuple(self.grad(phase, now, i) for i in size)
         edges = None if full.edges is None else _ArrivedEdges(full.edges, phase, now)
         return Frame(full.graph, values, grads, edges, full.step, full.meta)
 
@@ -118,13 +127,17 @@ class Fold:
         return [amount for amount in amounts if amount is not None]
 
     def _partial(self, i: int, now: int) -> Number | None:
-        total: Number | None = None
-        for dst in reversed(self.consumers[i]):
-            if dst < now:
-                break
-            for amount in self._shares(i, dst):
+        """Return the sum of what the consumers down to ``now`` have sent to a node."""
+        consumers = self.consumers[i]
+        arrived = len(consumers) - bisect_left(consumers, now)
+        known = next((n for n in range(arrived - arrived % STRIDE, 0, -STRIDE) if (i, n) in self._sums), 0)
+        total = self._sums.get((i, known))
+        for n in range(known, arrived):
+            for amount in self._shares(i, consumers[-1 - n]):
                 with np.errstate(all="ignore"):
                     total = amount if total is None else np.add(total, amount)
+            if (n + 1) % STRIDE == 0:
+                self._sums[i, n + 1] = total
         return frozen_number(total)
 
 

@@ -95,6 +95,7 @@ class RunTimeline:
         self._rows = np.zeros(0, int)  # of each number the last row
         self._seen: np.ndarray | None = None
         self._known: OrderedDict[int, Steps] = OrderedDict()
+        self._columns: dict[tuple[str, str], np.ndarray | None] = {}
 
     @property
     def iterations(self) -> Sequence[int]:
@@ -107,6 +108,7 @@ class RunTimeline:
     def _read_on(self, steps: np.ndarray) -> None:
         """Take note of the rows there are now; what was read of those that are new or last is read again."""
         before = dict(zip(self._numbers[:-1], self._rows[:-1].tolist(), strict=True))
+        self._columns.clear()
         numbers, from_end = np.unique(steps[::-1], return_index=True)
         self._numbers, self._rows, self._seen = numbers.tolist(), len(steps) - 1 - from_end, steps
         now = dict(zip(self._numbers, self._rows.tolist(), strict=True))
@@ -149,23 +151,28 @@ class RunTimeline:
 
     def column(self, name: str, part: str) -> np.ndarray | None:
         """Return a recorded number of a parameter, one for each of `iterations`, or None if there is none such."""
+        numbers = self.iterations
+        if (name, part) not in self._columns:
+            rows = self._column(name, part)
+            whole = rows is None or len(numbers) == len(rows)
+            self._columns[name, part] = rows if whole or rows is None else rows[self._rows]
+        return self._columns[name, part]
+
+    def _column(self, name: str, part: str) -> np.ndarray | None:
+        """Return a number of every row."""
         if not self.has_column(name):
             return None
         if name not in self.run.names:
-            return self._of_iterations(self.run.loss) if part == "value" else None
+            return self.run.loss if part == "value" else None
         if part not in {"norm", "grad_norm"} and not (part in {"value", "grad"} and self._is_scalar(name)):
             return None
-        return self._of_iterations(getattr(self.run[name], part))
+        found: np.ndarray = getattr(self.run[name], part)
+        return found
 
     def _is_scalar(self, name: str) -> bool:
         parts = (part.rows.columns.get((name, "value")) for part in self.run.structures)
         known = [column.is_scalar for column in parts if column is not None]
         return bool(known) and all(known)
-
-    def _of_iterations(self, column: np.ndarray) -> np.ndarray:
-        """Return of a number of every row that of every iteration."""
-        numbers = self.iterations
-        return column if len(numbers) == len(column) else column[self._rows]
 
 
 def timeline(x: Any, *, params: Any = None) -> Timeline:

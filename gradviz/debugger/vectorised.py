@@ -17,7 +17,9 @@ ELEMENTWISE = ("abs", "isfinite", "isinf", "isnan")
 
 
 def held_in(timeline: Timeline, expression: Expression) -> np.ndarray | None:
-    """Return for every iteration whether a condition holds; None where the columns recorded cannot tell.
+    """Return for every iteration whether a condition may hold; None where the columns recorded cannot tell.
+
+    Of an iteration without one of the numbers more may be said to hold than does.
 
     >>> from gradviz.debugger.timeline import timeline
     >>> import gradviz
@@ -47,14 +49,20 @@ class Columns:
         """Return how many of the dotted parts name a column."""
         counts = range(len(parts), 0, -1)
         known = (n for n in counts if self._timeline.has_column(".".join(parts[:n])))
-        return next(known, 0)
+        return next(known, 1 if self._is_number(parts[0]) else 0)
+
+    def _is_number(self, name: str) -> bool:
+        """Tell whether the number of the iteration is meant."""
+        return name == "iteration" and not self._timeline.knows(name)
 
     def look_up(self, name: str, attribute: str, iteration: int | None) -> Any:
-        """Return one number of every iteration; NaN where there was none."""
+        """Return one number of every iteration, in double precision as always; NaN where there was none."""
+        if self._is_number(name) and iteration is None:
+            return np.array(self._timeline.iterations)
         column = self._timeline.column(name, attribute) if iteration is None else None
         if column is None or column.ndim != 1:
             raise NotAColumnError(name)
-        return np.ma.filled(np.ma.asarray(column, float), np.nan) if np.ma.isMaskedArray(column) else column
+        return np.ma.filled(np.ma.asarray(column, float), np.nan)
 
 
 class ColumnWalker(Walker):
