@@ -18,6 +18,10 @@ from gradviz.graphs import Frame
 __all__ = ["Paths", "norm", "pulled", "seed_of", "sent"]
 
 EXPANDED = 20_000  # partial paths followed before the rest becomes one line
+AT_MOST_ONE = frozenset(  # ops that move or choose elements, or weigh them with weights that are 1 together
+    """concatenate copy diag diagonal expand_dims flip logsumexp max min moveaxis reshape roll rot90 softmax sort
+    squeeze stack swapaxes transpose tril triu""".split()
+)
 ALIKE = 9  # digits of the logarithm of a size: paths that differ by less are taken to be equally large
 
 
@@ -117,8 +121,10 @@ def _gain(frame: Frame, src: int, dst: int, arg: int, local: Any) -> tuple[float
     op = frame.graph.nodes[dst].op
     if local is not None:  # elementwise; where an operand is broadcast its gradient is summed
         return float(np.max(np.abs(local), initial=0.0)) * math.sqrt(max(1.0, made / size)), True
-    if op in {"reshape", "transpose", "swapaxes", "moveaxis", "squeeze", "expand_dims", "getitem", "flip", "copy"}:
-        return 1.0, op != "getitem"
+    if op in AT_MOST_ONE:
+        return 1.0, True
+    if op in {"broadcast_to", "tile"}:
+        return math.sqrt(made / size), True
     if op in {"sum", "mean"}:
         return math.sqrt(size / made) / (size / made if op == "mean" else 1.0), True
     others = [frame.values[i] for place, i in enumerate(frame.graph.nodes[dst].inputs) if place != arg]
