@@ -74,7 +74,8 @@ class Why:
         return iter(self.terms)
 
     def __str__(self) -> str:
-        lines = [f"d/d({clean(self.name)}) = {number_text(self.grad)} is the sum over {_many(self.count)} {self.by}:"]
+        terms = self.by if self.count != 1 else self.by.removesuffix("s")
+        lines = [f"d/d({clean(self.name)}) = {number_text(self.grad)} is the sum over {_many(self.count)} {terms}:"]
         lines += [f"  {number_text(term.value):>12}  {term.text}" for term in self.terms]
         left = self.count - len(self.terms)
         if left > 0:

@@ -27,7 +27,7 @@ def why(prompt: Prompt, text: str) -> None:
             by = way(word[1:])
         else:
             name = word.removesuffix(".grad")
-    prompt.say(str(prompt.debugger.why(name or prompt.node.name, by, k)), fit=True)
+    prompt.say(str(prompt.debugger.why(name or prompt.node.name, by, k)))
 
 
 def blame(prompt: Prompt, text: str) -> None:
