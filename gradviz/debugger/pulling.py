@@ -18,10 +18,12 @@ from gradviz.graphs import Frame
 __all__ = ["Paths", "norm", "pulled", "seed_of", "sent"]
 
 EXPANDED = 20_000  # partial paths followed before the rest becomes one line
-AT_MOST_ONE = frozenset(  # ops that move or choose elements, or weigh them with weights that are 1 together
-    """concatenate copy diag diagonal expand_dims flip logsumexp max min moveaxis reshape roll rot90 softmax sort
-    squeeze stack swapaxes transpose tril triu""".split()
-)
+# fmt: off
+AT_MOST_ONE = frozenset((  # ops that move or choose elements, or weigh them with weights that are 1 together
+    "concatenate", "copy", "diag", "diagonal", "expand_dims", "flip", "logsumexp", "max", "min", "moveaxis", "reshape",
+    "roll", "rot90", "softmax", "sort", "squeeze", "stack", "swapaxes", "transpose", "tril", "triu",
+))
+# fmt: on
 ALIKE = 9  # digits of the logarithm of a size: paths that differ by less are taken to be equally large
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from gradviz.debugger.breaking import Breaking, Breakpoint
 from gradviz.debugger.conditions import Condition, holds, read_expression
 from gradviz.debugger.events import Step, Steps
 from gradviz.debugger.expressions import Expression
-from gradviz.debugger.positions import BACKWARD, FORWARD, Position
+from gradviz.debugger.positions import BACKWARD, FORWARD, UPDATE, Position
 from gradviz.debugger.standing import Standing
 from gradviz.debugger.vectorised import held_in
 from gradviz.errors import GradvizError
@@ -45,16 +46,17 @@ class Watching(Breaking):
 
     def last(self, text: str) -> Change | None:
         """Return the last change of an expression before here; None if it never changed. The cursor stays."""
-        series = _Series(read_expression(text, self))
-        here = self.where
-        there: Position | None = here
+        expression = read_expression(text, self)
+        series, here = _Series(expression), self.where
         try:
-            while there is not None:
-                self.cursor.position = there
-                change = series.change(self)
-                if change is not None and change.old is not None:
-                    return change
-                there = self.cursor.neighbour(-1)
+            for iteration in reversed(
+                self.timeline.iterations[: bisect_right(self.timeline.iterations, here.iteration)]
+            ):
+                for place in reversed(list(_changing(self.timeline.steps(iteration), expression))):
+                    self.cursor.position = Position(iteration, *place)
+                    change = series.change(self) if self.where <= here else None
+                    if change is not None and change.old is not None:
+                        return change
             return None
         finally:
             self.cursor.position = here
@@ -87,14 +89,31 @@ class Watching(Breaking):
 
 def _completing(steps: Steps, expression: Expression) -> Iterator[tuple[str, int]]:
     """Yield the events of an iteration that complete a number of the expression; all, if it is not one of nodes."""
-    graph = steps.full.graph
-    named = [_id(graph, parts) for parts in expression.names]
-    if not named or None in named:
+    ids = _ids(steps.full.graph, expression)
+    if ids is None:
         yield from ((step.phase, step.number) for step in steps)
         return
-    ids = sorted({i for i in named if i is not None})
     yield from ((FORWARD, i) for i in ids)
     yield from ((BACKWARD, steps.fold.rank[i]) for i in reversed(ids) if i in steps.fold.rank)
+
+
+def _changing(steps: Steps, expression: Expression) -> Iterator[tuple[str, int]]:
+    """Yield the events of an iteration, in order, that can change the value of an expression."""
+    fold, ids = steps.fold, _ids(steps.full.graph, expression)
+    if ids is None:
+        yield from ((step.phase, step.number) for step in steps)
+        return
+    yield from ((FORWARD, i) for i in ids)
+    senders = {j for i in ids for j in (i, *fold.consumers[i])}
+    yield from ((BACKWARD, number) for number in sorted(fold.rank[j] for j in senders if j in fold.rank))
+    yield from ((UPDATE, number) for number, i in enumerate(fold.updated) if i in ids)
+
+
+def _ids(graph: Graph, expression: Expression) -> list[int] | None:
+    """Return the nodes that an expression is about; None if it is about something else as well."""
+    found = [_id(graph, parts) for parts in expression.names]
+    known = sorted({i for i in found if i is not None})
+    return known if known and None not in found else None
 
 
 def _id(graph: Graph, parts: Sequence[str]) -> int | None:
