@@ -13,8 +13,9 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks import arrays, memory, readback, report, scalar, sinks, traced
+from benchmarks import arrays, debugging, memory, readback, report, scalar, sinks, traced
 from benchmarks.contestants import CONTESTANTS, Contestant, installed, versions
+from benchmarks.debugging import Cost
 from benchmarks.harness import Effort, Row, Workload, measure
 from benchmarks.memory import Footprint
 from benchmarks.readback import Kill, Look
@@ -23,15 +24,17 @@ from gradviz.files import write_atomically
 
 
 class Logs(NamedTuple):
-    """What was measured of traces and other logs."""
+    """What was measured of traces and other logs, and of the debugger."""
 
     overheads: Sequence[Overhead]
     looks: Sequence[Look]
     kills: Sequence[Kill]
+    costs: Sequence[Cost]
 
 
 QUICK = Effort(rounds=1, block=0.002, patience=0.5)
 MEMORY = "memory"
+DEBUG = "debug"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         list(traced.overheads(contestants, effort, options.only)),
         readback.looks(contestants, effort, options.only),
         readback.kills(contestants, effort, options.only),
+        list(debugging.costs(effort)) if fnmatch(DEBUG, options.only) and ours(contestants) else [],
     )
 
     names = [kind.name for kind in CONTESTANTS if not options.against or kind.name in options.against]
@@ -102,6 +106,11 @@ def race(
         yield row
 
 
+def ours(contestants: Sequence[Contestant]) -> bool:
+    """Tell whether gradviz takes part."""
+    return any(contestant.name == "gradviz" for contestant in contestants)
+
+
 def tabulated(
     rows: Sequence[Row], names: Sequence[str], prints: Sequence[Footprint], logs: Logs
 ) -> Iterator[report.Table]:
@@ -120,6 +129,8 @@ def tabulated(
         yield report.reading_table(logs.looks)
     if logs.kills:
         yield report.kill_table(logs.kills)
+    if logs.costs:
+        yield report.debugging_table(logs.costs)
 
 
 def measured(rows: Sequence[Row], prints: Sequence[Footprint], logs: Logs) -> str:

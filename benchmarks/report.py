@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from benchmarks.debugging import Cost
 from benchmarks.harness import FLOOR, Row
 from benchmarks.memory import TARGET, Footprint
 from benchmarks.readback import Kill, Look
@@ -149,6 +150,24 @@ def kill_table(found: Sequence[Kill]) -> Table:
     body = [[one.sink, str(one.kills), f"{one.acknowledged:,}", f"{one.readable:,}", one.note] for one in found]
     note = "The trace is read by plain `numpy.load`. A step counts once the log has returned. Wanted: none lost."
     return Table("After kill -9", ["log", "kills", "steps logged", "readable", ""], body, note)
+
+
+def debugging_table(found: Iterable[Cost]) -> Table:
+    """Tabulate what watching, moving and asking costs; a cost above its target is marked."""
+    body = [[one.name, shown(one.found, one.unit), limit(one)] for one in found]
+    return Table("The debugger", ["what", "median", "target"], body, "Without a unit: times the same step unwatched.")
+
+
+def shown(value: float, unit: str) -> str:
+    """Return seconds as a duration, a ratio as it is."""
+    return duration(value) if unit else number(value)
+
+
+def limit(one: Cost) -> str:
+    """Return what a cost may be at most, if anything was promised."""
+    if one.target is None:
+        return ""
+    return f"{'missed: ' if one.found > one.target else ''}<= {shown(one.target, one.unit)}"
 
 
 def target(row: Row) -> str:

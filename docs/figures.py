@@ -1,6 +1,6 @@
 """Makes every figure of the README and the docs, as DOT and as SVG, by gradviz itself.
 
-python docs/figures.py            write docs/figures/*.dot and *.svg, and docs/operations.md
+python docs/figures.py            write docs/figures/*.dot and *.svg, and the pages that are made
 python docs/figures.py --check    compare the DOT text with what is committed; exit 1 on a difference
 
 The SVG is not compared: it is a product of the DOT and of the version of Graphviz. Of the plots (plot-*.svg), which
@@ -168,6 +168,8 @@ def write() -> int:
     for name, plot in PLOTS.items():
         print("wrote", save(plot(), FOLDER / f"{name}.svg").relative_to(DOCS.parent).as_posix())
     runpy.run_path(str(DOCS / "operations.py"), run_name="__main__")
+    sys.argv[1:] = []
+    runpy.run_path(str(DOCS / "finding_faults.py"), run_name="__main__")
     return 0
 
 

@@ -5,7 +5,13 @@ picture with values and gradients in it, `steps` takes it apart one step at a ti
 `descend` keep every iteration of a gradient descent, and `open_run` opens them again.
 """
 
+from .debugger.asserting import assert_finite, assert_grads, assert_reaches, assert_same
+from .debugger.births import Birth
+from .debugger.check import Mismatch
+from .debugger.debugger import Debugger
 from .debugger.events import Contribution, Step, Steps, steps
+from .debugger.live import breakpoint, debug, debugging, post_mortem
+from .debugger.positions import Position
 from .engine import (
     GradcheckReport,
     Tensor,
@@ -44,7 +50,9 @@ from .views.networkx import from_networkx, to_networkx
 __version__ = "0.1.0"
 
 __all__ = [
+    "Birth",
     "Contribution",
+    "Debugger",
     "Descent",
     "Drawing",
     "Finding",
@@ -54,7 +62,9 @@ __all__ = [
     "GradvizError",
     "Graph",
     "GraphDiff",
+    "Mismatch",
     "Node",
+    "Position",
     "Run",
     "RunDiff",
     "Runs",
@@ -64,7 +74,14 @@ __all__ = [
     "Tensor",
     "TensorValue",
     "Trace",
+    "assert_finite",
+    "assert_grads",
+    "assert_reaches",
+    "assert_same",
+    "breakpoint",
     "constant",
+    "debug",
+    "debugging",
     "descend",
     "diff",
     "draw",
@@ -83,6 +100,7 @@ __all__ = [
     "open_run",
     "open_runs",
     "optim",
+    "post_mortem",
     "register_op",
     "scope",
     "steps",

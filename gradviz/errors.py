@@ -8,8 +8,9 @@ GradvizError
 │   ├── GraphError                          a graph that breaks its own laws
 │   └── NonScalarError                      backward() without a gradient on an array
 ├── GradvizIndexError       (IndexError)    an index outside of an array
-├── GradientError           (AssertionError)  a gradient that finite differences contradict
+├── GradientError           (AssertionError)  a gradient that is wrong, or an assertion about a graph
 ├── StaleValueError         (RuntimeError)  a leaf was changed after it was used
+├── StoppedError            (FloatingPointError)  what `debugging` was to stop for has happened
 ├── UnknownNameError        (KeyError)      no node, option or column of that name
 ├── MissingExtraError       (ImportError)   an optional dependency is not installed
 ├── MissingFolderError      (FileNotFoundError)  the folder to write to is not there
@@ -85,11 +86,20 @@ class GradvizIndexError(GradvizError, IndexError):
 
 
 class GradientError(GradvizError, AssertionError):
-    """A gradient that finite differences or a formula contradict."""
+    """A gradient that finite differences contradict, that is not finite, or that does not arrive."""
 
 
 class StaleValueError(GradvizError, RuntimeError):
     """A leaf was changed after an operation had used it, so its gradient would be wrong."""
+
+
+class StoppedError(GradvizError, FloatingPointError):
+    """What `gradviz.debugging` was to stop for has happened, and there is nobody to open a prompt for.
+
+    ``debugger`` stands where it happened; its ``birth`` says where a NaN or an infinity was born.
+    """
+
+    debugger: object = None
 
 
 class UnknownNameError(GradvizError, KeyError):

@@ -47,6 +47,10 @@ class Terminal:
             self.text += data.decode(errors="replace")
         return self.text
 
+    def type(self, text):
+        """Write what a person types."""
+        os.write(self._master, text.encode())
+
     def interrupt(self):
         """Do what Ctrl-C does, and return the exit status."""
         self.process.send_signal(signal.SIGINT)

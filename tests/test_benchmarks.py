@@ -199,3 +199,9 @@ def test_logs_are_asked_and_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kill.readable == kill.acknowledged
     assert report.kill_table([kill]).rows[0][1] == "1"
     assert readback.looks([], ONCE) == readback.kills([], ONCE) == []
+
+
+def test_the_costs_of_the_debugger_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--quick", "--only", "debug*", "--against", "gradviz"]) == 0
+    shown = capsys.readouterr().out
+    assert all(row in shown for row in ("debugging, 784-256-10", "step, 10,000 ops", "blame", "first loss", "<= 1.10"))

@@ -24,6 +24,7 @@ FILES = {
     "diabetes": {"run", "graph.svg", "graph.png", "log.csv"},
     "does_not_learn": {"run", "report.html"},
     "moons": {"run", "graph.svg", "layers.svg", "layers.png", "boundary.png"},
+    "planted_faults": {"runs", "table.md"},
     "sin_and_slope": {"sin.png", "parabola.png"},
     "sweep_dask": {"runs", "answer.csv"},
     "sweep_joblib": {"runs", "answer.csv"},

@@ -1,30 +1,29 @@
-"""A computation as events: every value as it is computed, every gradient as it flows back.
+"""A computation as events: every value as it is computed, every gradient as it flows back, every update.
 
-The frame of a step is the fold of the events so far, made when it is asked for. Gradients of
-one backward pass arrive from the consumer with the highest id down, so a node's own backward
-step comes when its gradient is complete.
+The frame of a step is the fold of the events so far, made when it is asked for.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
+from gradviz.debugger.folding import Fold
+from gradviz.debugger.positions import BACKWARD, FORWARD, PHASES, UPDATE
 from gradviz.errors import GradvizIndexError, GradvizTypeError, GradvizValueError
 from gradviz.escape import clean
 from gradviz.files import write_atomically
-from gradviz.graphs import EdgeNumbers, Frame, Graph, Node, Number
+from gradviz.graphs import Frame, Graph, Node, Number
 from gradviz.graphs.listing import expression_text, number_text
-from gradviz.graphs.plain import frozen_number
 
 __all__ = ["Contribution", "Step", "Steps", "steps"]
 
-FORWARD, BACKWARD = "forward", "backward"
+NumberText = Callable[[Number | None], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Step:
-    """One event: a node's value is computed, or a node passes its gradient on to its inputs.
+    """One event: a node's value is computed, a node passes its gradient on to its inputs, or a parameter changes.
 
     >>> from gradviz.graphs import EdgeTable
     >>> x, y = Node(0, "x", "param", "param"), Node(1, "y", "neg", "op", (0,), symbol="-")
@@ -58,15 +57,15 @@ class Step:
     """
 
     index: int
-    phase: str  # "forward" | "backward"
+    phase: str  # "forward" | "backward" | "update"
     node: Node
     number: int  # position within the phase
     _steps: Steps = field(repr=False)
 
     @property
     def value(self) -> Number | None:
-        """The node's forward value."""
-        return self._steps.full.values[self.node.id]
+        """The node's value: its new one in the update phase."""
+        return self._steps.fold.value(self.phase, self.node.id, self.node.id)
 
     @property
     def grad(self) -> Number | None:
@@ -75,8 +74,8 @@ class Step:
 
     @property
     def contributions(self) -> tuple[Contribution, ...]:
-        """What the node sends to its inputs in this step; empty in the forward phase and for leaves."""
-        return () if self.phase == FORWARD else self._steps.sent_by(self.node)
+        """What the node sends to its inputs in this step; empty for leaves and outside of the backward phase."""
+        return self._steps.sent_by(self.node) if self.phase == BACKWARD else ()
 
     @property
     def is_seed(self) -> bool:
@@ -87,7 +86,7 @@ class Step:
     def is_unexplained(self) -> bool:
         """Whether a gradient is here that no other step sent: one of an earlier backward pass."""
         alone = self.phase == BACKWARD and not self.is_seed
-        return alone and self._steps.last_sender(self.node.id) == self.node.id
+        return alone and self._steps.fold.last_sender(self.node.id) == self.node.id
 
     @property
     def graph(self) -> Graph:
@@ -110,6 +109,8 @@ class Step:
         full = self._steps.full
         if self.phase == FORWARD:
             return tuple(range(self.node.id + 1, len(full.graph)))
+        if self.phase == UPDATE:
+            return tuple(i for i in self._steps.fold.updated if i > self.node.id)
         now = self.frame.grads
         return tuple(i for i, grad in enumerate(full.grads) if grad is not None and now[i] is None)
 
@@ -117,8 +118,11 @@ class Step:
         return f"Step({self})"
 
     def __str__(self) -> str:
-        title = f"{self.phase} {self.number}: "
-        return title + (_forward_text(self) if self.phase == FORWARD else _backward_text(self))
+        return self.told()
+
+    def told(self, number: NumberText = number_text) -> str:
+        """Return what happens in words; ``number`` says how numbers are written."""
+        return f"{self.phase} {self.number}: {TEXTS[self.phase](self, number)}"
 
 
 class Steps(Sequence[Step]):
@@ -129,15 +133,12 @@ class Steps(Sequence[Step]):
     backward 0: d/d(x) = 1 (seed)
     """
 
-    def __init__(self, full: Frame) -> None:
+    def __init__(self, full: Frame, find_after: Callable[[], Mapping[int, Number]] = dict) -> None:
         self.full = full
-        nodes = full.graph.nodes
-        self._reached = tuple(i for i in range(len(nodes) - 1, -1, -1) if full.grads[i] is not None)
-        self._consumers: list[list[int]] | None = None
-        self._last: dict[int, int] = {}
+        self.fold = Fold(full, find_after)
 
     def __len__(self) -> int:
-        return len(self.full.graph) + len(self._reached)
+        return sum(len(self.fold.order(phase)) for phase in PHASES)
 
     @overload
     def __getitem__(self, index: int) -> Step: ...
@@ -154,14 +155,30 @@ class Steps(Sequence[Step]):
             ) from None
 
     def _step(self, index: int) -> Step:
-        forward = len(self.full.graph)
-        if index < forward:
-            return Step(index, FORWARD, self.full.graph.nodes[index], index, self)
-        number = index - forward
-        return Step(index, BACKWARD, self.full.graph.nodes[self._reached[number]], number, self)
+        number = index
+        for phase in PHASES:
+            order = self.fold.order(phase)
+            if number < len(order):
+                break
+            number -= len(order)
+        return Step(index, phase, self.full.graph.nodes[order[number]], number, self)
+
+    def at(self, phase: str, number: int) -> Step:
+        """Return a step by its number within a phase; raises GradvizIndexError if there is none.
+
+        >>> steps(Frame(Graph((Node(0, "x", "input", "input"),), (0,)), [3.0], [1.0])).at("backward", 0).index
+        1
+        """
+        order = self.fold.order(phase)
+        if not 0 <= number < len(order):
+            span = f"there are {len(order)}, from 0 to {len(order) - 1}" if order else "this iteration has none"
+            raise GradvizIndexError(f"there is no {phase} step {number}", hint=span)
+        before = sum(len(self.fold.order(earlier)) for earlier in PHASES[: PHASES.index(phase)])
+        return Step(before + number, phase, self.full.graph.nodes[order[number]], number, self)
 
     def __repr__(self) -> str:
-        return f"Steps({len(self.full.graph)} forward, {len(self._reached)} backward)"
+        updates = f", {len(self.fold.updated)} updates" if self.fold.updated else ""
+        return f"Steps({len(self.full.graph)} forward, {len(self.fold.reached)} backward{updates})"
 
     def __str__(self) -> str:
         return "\n".join(map(str, self))
@@ -196,7 +213,12 @@ class Steps(Sequence[Step]):
     @property
     def backward(self) -> tuple[Step, ...]:
         """The steps of the backward phase, one per node a gradient reached, the seed first."""
-        return self[len(self.full.graph) :]
+        return self[len(self.full.graph) : len(self.full.graph) + len(self.fold.reached)]
+
+    @property
+    def updates(self) -> tuple[Step, ...]:
+        """The steps of the update phase, one per parameter whose new value is known."""
+        return self[len(self) - len(self.fold.updated) :]
 
     def sent_by(self, node: Node) -> tuple[Contribution, ...]:
         """Return what a node sends to its inputs in its backward step."""
@@ -212,106 +234,22 @@ class Steps(Sequence[Step]):
         return tuple(found)
 
     def frame_after(self, step: Step) -> Frame:
-        """Return the frame as it is after a step; after the last one it is the whole frame itself."""
-        full, size, now = self.full, len(self.full.graph), step.node.id
-        if step.index == len(self) - 1:
-            return full
-        values, grads = full.values, _nothing(size)
-        if step.phase == FORWARD:
-            values = [*full.values[: now + 1], *_nothing(size - now - 1)]
-        else:
-            grads = [self._grad_after(i, now) for i in range(size)]
-        edges = None if full.edges is None else _ArrivedEdges(full.edges, step.phase, now)
-        return Frame(full.graph, values, grads, edges, full.step, full.meta)
-
-    def _grad_after(self, i: int, now: int) -> Number | None:
-        """Return what of the gradient of ``i`` has arrived once node ``now`` has sent its share."""
-        full = self.full.grads[i]
-        if full is None or now <= i:
-            return full
-        consumers = self._reached_consumers()[i]
-        if not consumers or consumers[-1] < now:
-            return None
-        return full if self.last_sender(i) >= now else self._partial(i, now)
-
-    def _reached_consumers(self) -> list[list[int]]:
-        """Return for every id the consumers that have a gradient, ascending, each once."""
-        if self._consumers is None:
-            found: list[list[int]] = [[] for _ in self.full.graph.nodes]
-            for dst in reversed(self._reached):
-                for src in set(self.full.graph.nodes[dst].inputs):
-                    found[src].append(dst)
-            self._consumers = found
-        return self._consumers
-
-    def last_sender(self, i: int) -> int:
-        """Return the consumer whose share completes the gradient of ``i``.
-
-        It is ``i`` itself for a seed, and where no step of this frame explains the gradient.
-        """
-        if i not in self._last:
-            self._last[i] = i if i in self.full.graph.outputs else self._lowest_sender(i)
-        return self._last[i]
-
-    def _lowest_sender(self, i: int) -> int:
-        consumers = self._reached_consumers()[i]
-        if not consumers:
-            return i
-        surely = self.full.edges is None or (len(consumers) == 1 and self.full.graph.nodes[i].kind == "op")
-        if surely:
-            return consumers[0]
-        return next((dst for dst in consumers if self._shares(i, dst)), i)
-
-    def _shares(self, src: int, dst: int) -> list[Number]:
-        """Return what ``dst`` sends to ``src``, by argument."""
-        args = [arg for arg, given in enumerate(self.full.graph.nodes[dst].inputs) if given == src]
-        amounts = (self.full.edge_grad(src, dst, arg) for arg in args)
-        return [amount for amount in amounts if amount is not None]
-
-    def _partial(self, i: int, now: int) -> Number | None:
-        total: Number | None = None
-        for dst in reversed(self._reached_consumers()[i]):
-            if dst < now:
-                break
-            for amount in self._shares(i, dst):
-                with np.errstate(all="ignore"):
-                    total = amount if total is None else np.add(total, amount)
-        return frozen_number(total)
+        """Return the frame as it is after a step; after the last of the backward phase it is the whole frame itself."""
+        return self.fold.frame(step.phase, step.node.id)
 
 
-def _nothing(size: int) -> list[Number | None]:
-    return [None] * size
-
-
-@dataclass(frozen=True, slots=True)
-class _ArrivedEdges:
-    """The edge numbers of a moment: those of steps still to come are None."""
-
-    edges: EdgeNumbers
-    phase: str
-    now: int
-
-    def grad(self, src: int, dst: int, arg: int) -> Number | None:
-        arrived = self.phase == BACKWARD and dst >= self.now
-        return self.edges.grad(src, dst, arg) if arrived else None
-
-    def local(self, src: int, dst: int, arg: int) -> Number | None:
-        computed = self.phase == BACKWARD or dst <= self.now
-        return self.edges.local(src, dst, arg) if computed else None
-
-
-def _forward_text(step: Step) -> str:
+def _forward_text(step: Step, number: NumberText) -> str:
     node, name = step.node, clean(step.node.name)
-    value = number_text(step.value)
+    value = number(step.value)
     if node.kind != "op":
         return f"{name} = {value} ({node.kind})"
     return f"{name} = {expression_text(step.graph, node)} = {value}"
 
 
-def _backward_text(step: Step) -> str:
+def _backward_text(step: Step, number: NumberText) -> str:
     sent = step.contributions
-    arrived = f"d/d({clean(step.node.name)}) = {number_text(step.grad)}"
-    texts = [_contribution_text(step.graph, part) for part in sent]
+    arrived = f"d/d({clean(step.node.name)}) = {number(step.grad)}"
+    texts = [_contribution_text(step.graph, part, number) for part in sent]
     if step.is_seed:
         return "; ".join([f"{arrived} (seed)", *texts])
     if step.is_unexplained:
@@ -319,16 +257,28 @@ def _backward_text(step: Step) -> str:
     return "; ".join(texts) or f"{arrived} (complete)"
 
 
-def _contribution_text(graph: Graph, part: Contribution) -> str:
+def _contribution_text(graph: Graph, part: Contribution, number: NumberText) -> str:
     src, dst = clean(graph.nodes[part.src].name), clean(graph.nodes[part.dst].name)
     text = f"d/d({src}) += d({dst})/d({src}) * d/d({dst})"
     if part.local is not None and part.upstream is not None and part.amount is not None:
-        product = f"{number_text(part.local)} * {number_text(part.upstream)}"
+        product = f"{number(part.local)} * {number(part.upstream)}"
         text += f" = sum({product})" if np.size(part.amount) < np.size(part.upstream) else f" = {product}"
     if part.amount is not None:
-        text += f" = {number_text(part.amount)}"
+        text += f" = {number(part.amount)}"
     repeated = graph.nodes[part.dst].inputs.count(part.src) > 1
     return f"{text} (argument {part.arg})" if repeated else text
+
+
+def _update_text(step: Step, number: NumberText) -> str:
+    name, old, new = clean(step.node.name), step._steps.full.values[step.node.id], step.value
+    return f"{name} = {number(old)} -> {number(new)}; d/d({name}) = {number(step.grad)}"
+
+
+TEXTS: Mapping[str, Callable[[Step, NumberText], str]] = {
+    FORWARD: _forward_text,
+    BACKWARD: _backward_text,
+    UPDATE: _update_text,
+}
 
 
 def steps(x: Any, *, params: Any = None) -> Steps:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain, repeat, starmap
 from operator import attrgetter
 from typing import Any
@@ -63,9 +63,18 @@ def backward(root: Tensor, grad: Any = None, *, create_graph: bool = False) -> N
     seed = 1.0 if plain else _seed(root, grad)
     with _lock:
         if create_graph:
-            _recorded_pass(root, seed)
+            with modes.unseen():
+                leaves = _recorded_pass(root, seed)
         else:
-            _pass(root, value_of(seed) if isinstance(seed, Tensor) else seed)
+            leaves = _pass(root, value_of(seed) if isinstance(seed, Tensor) else seed)
+    if modes.active:
+        show(root, seed, [leaf._grad for leaf in leaves])
+
+
+def show(root: Tensor, seed: Any, grads: Sequence[Any]) -> None:
+    """Show the gradients of the leaves to those who watch."""
+    for watcher in modes.mode().watchers:
+        watcher.passed(root, seed, grads)
 
 
 def _seed(root: Tensor, grad: Any) -> Any:
@@ -94,7 +103,8 @@ def _seed(root: Tensor, grad: Any) -> Any:
 # -- the pass ---------------------------------------------------------------------------------
 
 
-def _pass(root: Tensor, seed: Any) -> None:
+def _pass(root: Tensor, seed: Any) -> list[Tensor]:
+    """Compute the gradients and return the leaves that have one."""
     marks = Marks()
     try:
         prepare(root, marks)
@@ -107,6 +117,7 @@ def _pass(root: Tensor, seed: Any) -> None:
     finally:
         if marks.exposed:
             hand_back(marks)
+    return marks.leaves
 
 
 class Marks:
@@ -299,7 +310,7 @@ def _refuse_stale(found: list[Tensor], assigned: list[Tensor]) -> None:
 # -- gradients that can be differentiated again -----------------------------------------------
 
 
-def _recorded_pass(root: Tensor, seed: Any) -> None:
+def _recorded_pass(root: Tensor, seed: Any) -> list[Tensor]:
     """As `_pass`, but compute with Tensors, so that the gradients are recorded themselves."""
     order = reachable(root)
     grads: dict[int, Tensor] = {id(root): seed if isinstance(seed, Tensor) else constant_of(seed)}
@@ -314,6 +325,7 @@ def _recorded_pass(root: Tensor, seed: Any) -> None:
             old = node._grad if node.is_leaf else None
             totals.append((node, new if old is None else new + old))
     deque(starmap(_set_grad, totals), maxlen=0)
+    return [node for node in order if node.is_leaf]
 
 
 def reachable(root: Tensor) -> list[Tensor]:

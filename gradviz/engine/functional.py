@@ -177,7 +177,10 @@ class _Call:
             found = None if self.recorded else _plain_pass(self.result, seed, self.variables, self.outer)
         if found is None:
             self.recorded = True
-            found = _recorded_pass(self.result, seed, self.variables)
+            with modes.unseen():
+                found = _recorded_pass(self.result, seed, self.variables)
+        if modes.active:
+            passes.show(self.result, seed, found)
         return [_nothing(x) if g is None else g for g, x in zip(found, self.variables, strict=True)]
 
     def arranged(self, values: Iterable[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What is true of the code that is running: its scope, and whether it is recorded.
+"""What is true of the code that is running: its scope, whether it is recorded, and who watches.
 
 The state lives in a context variable, so threads and coroutines each see their own.
 ``active`` counts the contexts that are open anywhere: while it is 0, and it nearly
@@ -12,9 +12,10 @@ import gc
 import inspect
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,11 +29,22 @@ class Extra(NamedTuple):
     was: tuple[Any, Any] | None = None  # value and gradient of a leaf before it was assigned
 
 
+class Watcher(Protocol):
+    """Somebody who is shown what is computed, and may stop it by raising."""
+
+    def made(self, out: Any) -> None:
+        """See a node that an op has just made, also one that is not going to be recorded."""
+
+    def passed(self, root: Any, seed: Any, grads: Sequence[Any]) -> None:
+        """See the gradients of the leaves after a backward pass from ``root`` that started with ``seed``."""
+
+
 class Mode(NamedTuple):
     """What holds for the code that is running, and the contexts it follows from."""
 
     recording: bool = True
     extra: Extra | None = None
+    watchers: tuple[Watcher, ...] = ()
     entries: tuple[Entry, ...] = ()
 
 
@@ -216,6 +228,34 @@ class scope(Context):  # noqa: N801 - reads as a statement
 
     def _copy(self) -> scope:
         return scope(self.name)
+
+
+class watched(Context):  # noqa: N801 - reads as a statement
+    """Show every node made inside, and every backward pass, to a `Watcher` as well."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        super().__init__()
+        self.watcher = watcher
+
+    def applied(self, outer: Mode) -> Mode:
+        """Return what holds inside."""
+        return outer._replace(watchers=(*outer.watchers, self.watcher))
+
+    def _copy(self) -> watched:
+        return watched(self.watcher)
+
+
+class unwatched(Context):  # noqa: N801 - reads as a statement
+    """Show nothing made inside to anybody: it is computed to look at what was watched."""
+
+    def applied(self, outer: Mode) -> Mode:
+        """Return what holds inside."""
+        return outer._replace(watchers=())
+
+
+def unseen() -> AbstractContextManager[None]:
+    """Return a context for ops that are the work of one backward pass: who watches is shown what comes of them."""
+    return unwatched() if active and mode().watchers else nullcontext()
 
 
 class gc_paused:  # noqa: N801 - reads as a statement

@@ -22,10 +22,10 @@ def check_nodes(root: Tensor, rng: np.random.Generator, rtol: float, atol: float
         if not node.is_leaf:
             for arg, x in enumerate(operands(node)):
                 if x.requires_grad:
-                    yield _check_operand(node, arg, rng, rtol, atol)
+                    yield check_operand(node, arg, rng, rtol, atol)
 
 
-def _check_operand(node: Tensor, arg: int, rng: np.random.Generator, rtol: float, atol: float) -> Row:
+def check_operand(node: Tensor, arg: int, rng: np.random.Generator, rtol: float, atol: float) -> Row:
     """Compare ``<g, rule>`` along a random direction; for scalars plainly the derivative."""
     values = [value_of(x) for x in operands(node)]
     x, y = values[arg], value_of(node)

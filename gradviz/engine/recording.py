@@ -84,9 +84,11 @@ def _constant(value: Any, given: Any) -> Tensor:
 
 
 def finish(out: Tensor) -> None:
-    """Apply the open contexts to a new node: its scope, or no recording at all."""
+    """Apply the open contexts to a new node: its scope, who watches, or no recording at all."""
     now = modes.mode()
     out._extra = now.extra
+    for watcher in now.watchers:
+        watcher.made(out)
     if not now.recording:
         out.__class__ = Constant
         out._op = CONST

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from gradviz.escape import clean
-from gradviz.graphs import Frame, Node, Number
+from gradviz.graphs import Frame, Node
 from gradviz.rules.evidence import Evidence
 from gradviz.rules.findings import Symptom
+from gradviz.rules.origins import BACKWARD, Origin, first_made, origin
 from gradviz.rules.registry import rule
 from gradviz.style.wording import format_number
 
-__all__ = ["Birth", "birth", "infinite", "not_a_number"]
+__all__ = ["infinite", "not_a_number"]
 
-LARGEST = "largest"
 Test = Callable[[Any], Any]
 
 ADVICE = (
@@ -26,118 +25,6 @@ ADVICE = (
     " bce_with_logits in place of log(softmax(x)), np.where around the argument and not around the result."
 )
 GROWTH = "If it grew until it overflowed, make the learning rate smaller or clip the gradient."
-
-
-@dataclass(frozen=True, slots=True)
-class Birth:
-    """The node a fault is born in: going forward, or in the backward pass of its op."""
-
-    node: Node
-    backward: bool
-    message: str
-    numbers: dict[str, Any]
-
-
-def birth(frame: Frame, test: Test) -> Birth | None:
-    """Return where the first number that ``test`` finds is made from numbers without any, forward then backward."""
-    with np.errstate(all="ignore"):
-        return _forward(frame, test) or _backward(frame, test)
-
-
-def _has(number: Number | None, test: Test) -> bool:
-    if isinstance(number, float):
-        return not math.isfinite(number) and bool(test(number))
-    return number is not None and bool(np.any(test(number)))
-
-
-def _forward(frame: Frame, test: Test) -> Birth | None:
-    """Find the first node in topological order whose inputs are in order and whose value is not."""
-    reject = np.isnan if test is np.isnan else _not_finite
-    for node in frame.graph.nodes:
-        value = frame.values[node.id]
-        if not _has(value, test) or value is None:
-            continue
-        inputs = [frame.values[i] for i in node.inputs]
-        if node.inputs and (any(x is None for x in inputs) or any(_has(x, reject) for x in inputs)):
-            continue
-        return _born_forward(frame, node, np.asarray(test(value)), test)
-    return None
-
-
-def _not_finite(x: Any) -> Any:
-    return ~np.isfinite(x)
-
-
-def _born_forward(frame: Frame, node: Node, where: np.ndarray, test: Test) -> Birth:
-    what, name = _word(test), clean(node.name, 80)
-    count, size = int(where.sum()), where.size
-    numbers: dict[str, Any] = {"elements": count, "size": size}
-    share = f": {count} of {size} elements" if size > 1 else ""
-    if node.kind != "op":
-        holds = {"param": "the parameter", "input": "the input", "const": "the constant"}[node.kind]
-        return Birth(node, False, f"{holds} {name} holds {what}{share}", numbers)
-    index = tuple(int(i) for i in np.argwhere(where)[0]) if size else ()
-    operands = _operands(frame, node, index)
-    numbers |= {"at": index, **operands}
-    there = " there" if size > 1 and not any(name.startswith(LARGEST) for name in operands) else ""
-    values = ", ".join(f"{clean(name, 40)} is {format_number(number)}" for name, number in operands.items())
-    return Birth(node, False, f"{what} is born in {name}{share}" + (f"; {values}{there}" if values else ""), numbers)
-
-
-def _operands(frame: Frame, node: Node, index: tuple[int, ...]) -> dict[str, float]:
-    """Return the operands at an element of the result; of an op over whole arrays, the largest size of each."""
-    found: dict[str, float] = {}
-    for src in dict.fromkeys(node.inputs):
-        value, name = frame.values[src], frame.graph.nodes[src].name
-        if value is None or np.asarray(value).dtype.kind == "c" or not np.size(value):
-            continue
-        try:
-            found[name] = float(np.broadcast_to(value, node.shape)[index])
-        except ValueError:
-            found[f"{LARGEST} |{name}|"] = float(np.abs(np.asarray(value, float)).max())
-    return found
-
-
-def _backward(frame: Frame, test: Test) -> Birth | None:
-    """Find the first node, going back from the result, whose gradient is out of order while those after it are not."""
-    for node in reversed(frame.graph.nodes):
-        grad = frame.grads[node.id]
-        if not _has(grad, test):
-            continue
-        users = frame.graph.consumers(node.id)
-        grads = [frame.grads[user] for user in users]
-        if not any(_has(g, _not_finite) for g in grads if g is not None):
-            return _born_backward(frame, node, users, test)
-    return None
-
-
-def _born_backward(frame: Frame, node: Node, users: tuple[int, ...], test: Test) -> Birth:
-    what, where = _word(test), np.asarray(test(frame.grads[node.id]))
-    numbers: dict[str, Any] = {"elements": int(where.sum()), "size": where.size}
-    guilty = next((user for user in users if _sends(frame, node.id, user, test)), None)
-    if guilty is None:
-        return Birth(node, True, f"the gradient of {clean(node.name, 80)} holds {what}", numbers)
-    op = frame.graph.nodes[guilty]
-    index = tuple(int(i) for i in np.argwhere(where)[0])
-    value = frame.values[node.id]
-    said = ""
-    if value is not None and np.shape(value) == where.shape and np.asarray(value).dtype.kind != "c":
-        at = float(np.asarray(value)[index])
-        numbers |= {"at": index, node.name: at}
-        said = f", where {clean(node.name, 40)} is {format_number(at)}"
-    forward = "" if _has(frame.values[frame.graph.outputs[-1]], _not_finite) else "; the loss itself is finite"
-    message = f"{what} is born in the backward pass of {clean(op.name, 80)}, d/d {clean(node.name, 80)}{said}{forward}"
-    return Birth(op, True, message, numbers)
-
-
-def _sends(frame: Frame, src: int, dst: int, test: Test) -> bool:
-    """Whether an op sends such a number back to this argument."""
-    args = [arg for arg, given in enumerate(frame.graph.nodes[dst].inputs) if given == src]
-    return any(_has(frame.edge_grad(src, dst, arg), test) for arg in args) if frame.edges is not None else False
-
-
-def _word(test: Test) -> str:
-    return "NaN" if test is np.isnan else "an infinity"
 
 
 # -- the rules -----------------------------------------------------------------------------------------
@@ -173,13 +60,12 @@ def _first(seen: Evidence, test: Test) -> Iterator[Symptom]:
     extra = seen.frame(fault.position) if fault else None
     frames = seen.frames if fault is None or extra is None else [*seen.frames, (fault.position, extra)]
     for position, frame in frames:
-        found = birth(frame, test)
+        found = origin(frame, "nan" if test is np.isnan else "inf")
+        harmless = found is None
+        found = found or first_made(frame, test)
         if found is None:
             continue
-        harmless = seen.first_bad is None or position < seen.first_bad
-        if harmless and found.node.kind != "op":
-            continue  # a constant infinity that reaches nothing is meant, as in a mask
-        born = _from_update(seen, position, found) if found.node.kind == "param" and not found.backward else found
+        born = _from_update(seen, position, _told(frame, found, test))
         yield Symptom(
             born.message + ("; it reaches neither the loss nor a gradient" if harmless else ""),
             at=born.node,
@@ -190,7 +76,8 @@ def _first(seen: Evidence, test: Test) -> Iterator[Symptom]:
         )
         return
     if fault is not None:
-        message = f"{_word(test)} in {fault.place}; the values inside of that step are not known"
+        what = "NaN" if test is np.isnan else "an infinity"
+        message = f"{what} in {fault.place}; the values inside of that step are not known"
         yield Symptom(message, at=fault.at, step=seen.step(fault.position), last_step=last)
 
 
@@ -219,13 +106,13 @@ def _fault(seen: Evidence, test: Test) -> Fault | None:
 
 def _from_update(seen: Evidence, position: int, found: Birth) -> Birth:
     """Say of a parameter that the update before made it so."""
-    before = seen.frame(position - 1) if position else None
+    before = seen.frame(position - 1) if position and found.is_held and found.node.kind == "param" else None
     if before is None or found.node.name not in before.graph:
         return found
     grad = before.grad(found.node.name)
     size = 0.0 if grad is None else float(np.abs(np.asarray(grad)).max(initial=0.0))
     message = f"{found.message}: the update after step {seen.step(position - 1)} made it"
-    return Birth(found.node, False, message, found.numbers | {"largest gradient before": size})
+    return replace(found, message=message, numbers={**found.numbers, "largest gradient before": size})
 
 
 def _last_bad(seen: Evidence) -> int | None:
@@ -233,3 +120,69 @@ def _last_bad(seen: Evidence) -> int | None:
     found = [int(np.flatnonzero(~np.isfinite(seen.loss))[-1])] if not np.isfinite(seen.loss).all() else []
     found += [int(track.at[np.flatnonzero(track.bad)[-1]]) for track in seen.tracks.values() if track.bad.any()]
     return seen.step(max(found)) if found else None
+
+
+# -- in words ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """A birth, said in words and numbers."""
+
+    node: Node
+    is_held: bool  # by a leaf, from the start
+    message: str
+    numbers: Mapping[str, Any]
+
+
+def _told(frame: Frame, found: Origin, test: Test) -> Birth:
+    if found.node.kind != "op" and found.phase != BACKWARD:
+        return _held(found, test)
+    return _sent(frame, found, test) if found.phase == BACKWARD else _made(frame, found, test)
+
+
+def _counted(found: Origin) -> dict[str, Any]:
+    return {"elements": found.elements, "size": found.size}
+
+
+def _share(found: Origin) -> str:
+    return f": {found.elements} of {found.size} elements" if found.size > 1 else ""
+
+
+def _held(found: Origin, test: Test) -> Birth:
+    """Say of a leaf that it holds one."""
+    holds = {"param": "the parameter", "input": "the input", "const": "the constant"}[found.node.kind]
+    message = f"{holds} {clean(found.node.name, 80)} holds {_word(found, test)}{_share(found)}"
+    return Birth(found.node, True, message, _counted(found))
+
+
+def _made(frame: Frame, found: Origin, test: Test) -> Birth:
+    """Say of an op that it makes one, and if the result does not show it, where it comes back."""
+    what, name = _word(found, test), clean(found.node.name, 80)
+    is_whole = any(name.startswith("largest |") for name in found.operands)
+    values = ", ".join(f"{clean(key, 40)} is {format_number(x)}" for key, x in found.operands.items())
+    there = " there" if found.size > 1 and not is_whole else ""
+    hidden = "; the result does not show it, it comes back in the backward pass" if found.is_masked else ""
+    message = f"{what} is born in {name}{_share(found)}" + (f"; {values}{there}" if values else "") + hidden
+    return Birth(found.node, False, message, _counted(found) | {"at": found.index, **found.operands})
+
+
+def _sent(frame: Frame, found: Origin, test: Test) -> Birth:
+    """Say of an op that its rule sends one back, or of a node that its gradient comes to one."""
+    what, name, numbers = _word(found, test), clean(found.node.name, 80), _counted(found)
+    if found.arg is None:
+        return Birth(found.node, False, f"the gradient of {name} holds {what}", numbers)
+    to = frame.graph.nodes[found.node.inputs[found.arg]]
+    at = found.operands.get(to.name)
+    said = "" if at is None else f", where {clean(to.name, 40)} is {format_number(at)}"
+    numbers |= {} if at is None else {"at": found.index, to.name: at}
+    result = frame.values[frame.graph.outputs[-1]]
+    forward = "; the loss itself is finite" if result is not None and np.isfinite(result).all() else ""
+    message = f"{what} is born in the backward pass of {name}, d/d {clean(to.name, 80)}{said}{forward}"
+    return Birth(found.node, False, message, numbers)
+
+
+def _word(found: Origin, test: Test) -> str:
+    """Return what is born: a NaN may come of an infinity."""
+    is_nan = found.made != found.made
+    return "NaN" if is_nan else "an infinity" if test is np.isinf else "an infinity, later NaN,"

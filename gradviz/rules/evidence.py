@@ -38,7 +38,7 @@ class Evidence:
     """
 
     def __init__(self, judged: RunLike | Frame) -> None:
-        self.is_single = isinstance(judged, Frame)
+        self.is_single = isinstance(judged, Frame | OneFrame)
         if not isinstance(judged, Frame) and not (hasattr(judged, "column") and hasattr(judged, "frame")):
             raise GradvizTypeError(
                 f"only a Run or a Frame can be judged, not {type(judged).__name__}",
@@ -208,15 +208,19 @@ def _rate_of(event: Mapping[str, Any]) -> Iterator[tuple[int, str, float]]:
 
 
 class OneFrame:
-    """A single frame as a run of one step."""
+    """A single frame as a run of one step.
+
+    ``absent`` are values of parameters that are not in its graph, by name.
+    """
 
     info: Mapping[str, Any] = {}
     meta: Mapping[str, Any] = {}
     events: Sequence[Mapping[str, Any]] = ()
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, absent: Mapping[str, Any] | None = None) -> None:
         self._frame = frame
-        self.names = tuple(node.name for node in frame.graph.nodes if node.kind == "param")
+        self._absent = absent or {}
+        self.names = (*(node.name for node in frame.graph.nodes if node.kind == "param"), *self._absent)
         self.steps = np.array([0 if frame.step is None else frame.step])
         result = frame.values[frame.graph.outputs[-1]] if frame.graph.outputs else None
         is_bad = result is not None and not np.isfinite(result).all()
@@ -227,7 +231,7 @@ class OneFrame:
         return 1
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        yield {name: self._frame.value(name) for name in self.names}
+        yield {name: self._absent[name] if name in self._absent else self._frame.value(name) for name in self.names}
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
@@ -237,7 +241,10 @@ class OneFrame:
 
     def column(self, name: str, kind: str) -> np.ndarray:
         """Return value or gradient as a column of one row."""
-        number = self._frame.value(name) if kind == "value" else self._frame.grad(name)
+        if name in self._absent:
+            number = self._absent[name] if kind == "value" else None
+        else:
+            number = self._frame.value(name) if kind == "value" else self._frame.grad(name)
         return np.ma.masked_array([np.nan], [True]) if number is None else np.asarray(number)[None]
 
     def frame(self, step: int) -> Frame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -13,9 +13,13 @@ from gradviz.rules.evidence import Evidence
 from gradviz.rules.findings import Symptom
 from gradviz.rules.registry import rule
 
-__all__ = ["cut", "no_gradient", "zero_gradient"]
+__all__ = ["cut", "no_gradient", "severing", "zero_gradient"]
 
 PARAMS_LIMIT = 200  # parameters whose path is looked for
+SEVERING = re.compile(
+    r"\.(?:detach|item|astype|tolist|numpy)\(|\.data\b|\b(?:float|int|bool)\(|\b(?:np|numpy)\.(?:as)?array\("
+)
+MADE = re.compile(r"\b(?:constant|Tensor|tensor)\(")  # a constant that is meant as one
 ZERO = "0"  # the formula of a derivative that is 0 everywhere
 
 CUT_ADVICE = (
@@ -122,7 +126,7 @@ def cut(seen: Evidence) -> Iterator[Symptom]:
         return
     position, frame = seen.frames[-1]
     first, last = seen.step(seen.frames[0][0]), seen.step(position)
-    open_ways = _open_ways(frame.graph)
+    open_ways = _open_ways(frame.graph, frame.graph.outputs)
     for track in list(seen.tracks.values())[:PARAMS_LIMIT]:
         node = _parameter(frame.graph, track.name)
         if node is None:
@@ -153,10 +157,22 @@ def _passes(node: Node, arg: int) -> bool:
     return not (arg < len(node.formulas) and node.formulas[arg] == ZERO)
 
 
-def _open_ways(graph: Graph) -> list[bool]:
-    """Return for every node whether a derivative can pass from the result to it."""
+def severing(graph: Graph, source: Node, target: Node) -> Node | None:
+    """Return the op that severs every path from one node to another it leads to; None if a derivative can pass.
+
+    >>> import gradviz, numpy as np
+    >>> graph = gradviz.graph(np.round(gradviz.Tensor(1.5, name="w")) * 2)
+    >>> severing(graph, graph["w"], graph.nodes[-1]).op
+    'round'
+    """
+    open_ways = _open_ways(graph, (target.id,))
+    return None if open_ways[source.id] else _guilty(graph, source, open_ways)
+
+
+def _open_ways(graph: Graph, starts: Sequence[int]) -> list[bool]:
+    """Return for every node whether a derivative can pass from the starts to it."""
     found = [False] * len(graph.nodes)
-    for i in graph.outputs:
+    for i in starts:
         found[i] = True
     for node in reversed(graph.nodes):
         if found[node.id]:
@@ -186,7 +202,23 @@ def _constant_made_of(seen: Evidence, name: str) -> tuple[Node, str] | None:
             source = node.source
             text = f"{clean(source.text, 80)} at {clean(str(source), 80)}" if source else f"the node {clean(node.name)}"
             return node, f"{text} {'has its value' if same else 'is computed from it'} and keeps no way back"
-    return None
+    return _severed(frame.graph, leaves, name)
+
+
+def _severed(graph: Graph, leaves: list[Node], name: str) -> tuple[Node, str] | None:
+    """Return the constant that was taken out of the graph by detach(), .data or the like; the nearest by name."""
+    words = [re.compile(rf"\b{re.escape(part)}\b") for part in re.split(r"[._]", name) if part]
+    found = []
+    for node in leaves:
+        source = node.source or next((graph.nodes[user].source for user in graph.consumers(node.id)), None)
+        is_made = node.source is not None and not MADE.search(node.source.text)
+        if source is not None and node.kind == "const" and (is_made or SEVERING.search(source.text)):
+            alike = sum(bool(word.search(source.code or source.text)) for word in words)
+            found.append((-alike, node.id, node, source))
+    if not found:
+        return None
+    *_, node, source = min(found, key=lambda entry: entry[:2])
+    return node, f"{clean(source.text, 80)} at {clean(str(source), 80)} keeps no way back to what it was computed from"
 
 
 def _copied(seen: Evidence, name: str, leaf: Node) -> bool:

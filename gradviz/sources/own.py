@@ -17,62 +17,21 @@ import numpy as np
 from gradviz.engine.edges import RuleNumbers
 from gradviz.engine.glances import Glance, written_glance
 from gradviz.engine.inputs import Reader, Use, input_reader
-from gradviz.engine.leaves import CONST, Leaf, value_of
+from gradviz.engine.leaves import Leaf, value_of
+from gradviz.engine.nodecheck import check_operand
 from gradviz.engine.recognition import Structures
 from gradviz.engine.recording import apply
 from gradviz.engine.registry import OPS
 from gradviz.engine.sites import assigned_name, place
-from gradviz.engine.structure import leaves, numbers, value_before, written_operands
-from gradviz.engine.tensor import Tensor, constant_of, site
+from gradviz.engine.structure import leaves, numbers
+from gradviz.engine.tensor import Tensor, constant_of
 from gradviz.errors import GradvizTypeError, GraphError
 from gradviz.graphs import Frame, Graph, Node, Number, Source
 from gradviz.graphs.plain import FrozenMapping
+from gradviz.sources.entries import Entry, Moment, collect
 from gradviz.sources.naming import held_names, unique_names
 
 NO_ATTRS: Mapping[str, Any] = FrozenMapping()  # one for all: a graph may have a million nodes
-
-
-class Entry:
-    """One node to be: a tensor, or a number that stood in an expression, and its value at the time."""
-
-    __slots__ = ("grad", "inputs", "key", "op", "tensor", "value")
-
-    def __init__(self, tensor: Tensor | None, value: Any, grad: Any, key: tuple[int, int]) -> None:
-        self.tensor = tensor
-        self.value = value
-        self.grad = grad
-        self.key = key
-        self.inputs: Sequence[Entry] = ()
-        # the engine's op: a registry entry, or a Leaf
-        self.op: Any = CONST if tensor is None else getattr(tensor._op, "op", tensor._op)
-
-    @property
-    def kind(self) -> str:
-        """The kind of node."""
-        return self.op.name if self.op.__class__ is Leaf else "op"
-
-    @property
-    def attrs(self) -> Mapping[str, Any]:
-        """The metadata of its op."""
-        return NO_ATTRS if self.tensor is None or self.tensor._a.__class__ is not tuple else self.tensor.attrs
-
-    @property
-    def wish(self) -> str | None:
-        """The name the tensor asks for itself."""
-        return self.tensor.name if self.tensor is not None else None
-
-    @property
-    def held(self) -> Any:
-        """What a variable of the caller may hold: the tensor, or the array it was copied from."""
-        t = self.tensor
-        if t is not None and t._op is CONST and t._b is not None:
-            return t._b()
-        return t
-
-    @property
-    def site(self) -> tuple[Any, int]:
-        """The code object (or None) and the offset that made the tensor."""
-        return (None, 0) if self.tensor is None else site(self.tensor)
 
 
 class Sites:
@@ -88,7 +47,7 @@ class Sites:
         code, offset = e.site
         key = id(code), offset
         if key not in self._sources:
-            at = place(code, offset) if code is not None else None
+            at = place(code, offset) if code is not None and code.co_filename != __file__ else None
             self._sources[key] = at and Source(self._shown(at.file), *at[1:])
         return self._sources[key]
 
@@ -110,23 +69,35 @@ class Sites:
 
 def graph(x: Tensor, params: Mapping[str, Any] | None = None) -> Graph:
     """Return the graph of a Tensor (the public text is at `gradviz.graph`)."""
-    return _graph(_collect(_tensor(x)), x, params)
+    return _graph(collect(_tensor(x)), x, params)
 
 
-def frame(x: Tensor, params: Mapping[str, Any] | None = None) -> Frame:
-    """Return the frame of a Tensor (the public text is at `gradviz.frame`)."""
-    entries = _collect(_tensor(x))
+def frame(x: Tensor, params: Mapping[str, Any] | None = None, moment: Moment | None = None) -> Frame:
+    """Return the frame of a Tensor (the public text is at `gradviz.frame`), at an earlier moment if one is given."""
+    entries = collect(_tensor(x), moment or {})
     made = _graph(entries, x, params)
     values = tuple([_copied(e.value) for e in entries])
     grads = tuple([_copied(e.grad) for e in entries])
-    ops = tuple([e.op for e in entries])
-    attrs = tuple([e.attrs for e in entries])
-    return Frame(made, values, grads, edges=RuleNumbers(made.nodes, values, grads, ops, attrs))
+    edges = RuleNumbers(made.nodes, values, grads, [e.op for e in entries], [e.attrs for e in entries])
+    return Frame(made, values, grads, edges)
+
+
+def names(root: Tensor, params: Mapping[str, Any] | None = None) -> dict[int, str]:
+    """Return the name of every tensor in the graph of ``root``, by its id, as the variables of this moment say."""
+    entries = collect(_tensor(root))
+    return {id(e.tensor): name for e, name in zip(entries, _names(entries, params, Sites()), strict=True)}
+
+
+def node_made(t: Tensor) -> Node:
+    """Return the node that an op has just made, as far as is known of it alone: without inputs, under no number."""
+    sites = Sites()
+    entry = Entry(t, value_of(t), None, (0, 0))
+    return _node(0, t.name or sites.assigned(entry) or t.op, entry, (), sites.source(entry))
 
 
 def position(x: Tensor, t: Any) -> int | None:
     """Return the id of the node that ``t`` is in the graph of ``x``."""
-    return next((i for i, e in enumerate(_collect(_tensor(x))) if e.tensor is t), None)
+    return next((i for i, e in enumerate(collect(_tensor(x))) if e.tensor is t), None)
 
 
 def _tensor(x: Any) -> Tensor:
@@ -136,42 +107,6 @@ def _tensor(x: Any) -> Tensor:
 
 
 # -- reading the graph off the tensors ---------------------------------------------------------
-
-
-def _collect(root: Tensor) -> list[Entry]:
-    """Return an entry for everything ``root`` was made of, in the order it was made."""
-    known: dict[Any, Entry] = {}
-    found = [_entry(root, None, 0, known)]
-    for entry in found:  # grows while it is walked
-        operands = written_operands(entry.tensor)
-        if not operands:
-            continue
-        entry.inputs = inputs = []
-        for position, operand in enumerate(operands):
-            before = len(known)
-            inputs.append(_entry(operand, entry, position, known))
-            if len(known) > before:
-                found.append(inputs[-1])
-    return sorted(found, key=lambda e: e.key)
-
-
-def _entry(x: Any, consumer: Entry | None, position: int, known: dict[Any, Entry]) -> Entry:
-    """Find or make the entry of an operand. A leaf that was assigned since counts as another node."""
-    if not isinstance(x, Tensor):
-        made = Entry(None, x, None, _below(consumer, position))
-        return known.setdefault(id(made), made)
-    was = value_before(x, consumer.tensor if consumer else None)
-    key = id(x) if was is None else (id(x), "before")
-    if key not in known:
-        value, grad = was or (value_of(x), x._grad)
-        is_older = was is None and (consumer is None or x._key < consumer.key[0])
-        known[key] = Entry(x, value, grad, (x._key, 0) if is_older else _below(consumer, position))
-    return known[key]
-
-
-def _below(consumer: Entry | None, position: int) -> tuple[int, int]:
-    """Return a place in the order right before the consumer."""
-    return (0, 0) if consumer is None else (consumer.key[0], position - 1000)
 
 
 def _graph(entries: list[Entry], root: Tensor, params: Mapping[str, Any] | None) -> Graph:
@@ -199,7 +134,7 @@ def _node(i: int, name: str, e: Entry, inputs: tuple[int, ...], source: Source |
         inputs=inputs,
         shape=() if is_float else np.shape(e.value),
         dtype="float64" if is_float else str(e.value.dtype),
-        attrs=e.attrs,
+        attrs=e.attrs or NO_ATTRS,
         scope=t.scope if t is not None else (),
         source=source,
         symbol="" if leaf else op.symbol,
@@ -228,7 +163,8 @@ def _names(entries: list[Entry], params: Mapping[str, Any] | None, sites: Sites)
 
 
 def _by_hand(e: Entry, given: Mapping[int, str]) -> str | None:
-    return None if e.held is None else given.get(id(e.held)) or e.wish
+    named = None if e.tensor is None else given.get(id(e.tensor))
+    return named or (None if e.held is None else given.get(id(e.held)) or e.wish)
 
 
 def _copied(x: Any) -> Any:
@@ -294,7 +230,22 @@ def _metadata_again(value: Any, node: Node) -> Any:
     return value
 
 
-# -- for the tracer ----------------------------------------------------------------------------
+def check_rules(of: Frame, id: int, rng: np.random.Generator, rtol: float, atol: float) -> list[tuple[int, Any]]:
+    """Return the arguments of a node that a gradient goes to, each with a `Row`: its rule beside finite differences."""
+    node, edges = of.graph.nodes[id], of.edges
+    if any(of.values[src] is None for src in node.inputs):
+        raise GraphError(f"an operand of {node.name!r} is not known, so its rule cannot be checked")
+    wanted = [arg for arg, src in enumerate(node.inputs) if of.grads[src] is not None]
+    if not wanted:
+        return []
+    made: Any = {i: _leaf_to_check(of, i) for i in node.inputs}
+    tensor = edges.recorded_again(id, made) if isinstance(edges, RuleNumbers) else _op_again(node, made)
+    return [(arg, check_operand(tensor, arg, rng, rtol, atol)) for arg in wanted]
+
+
+def _leaf_to_check(of: Frame, id: int) -> Any:
+    value = of.values[id]
+    return value if of.grads[id] is None else Tensor(value, name=of.graph.nodes[id].name)
 
 
 def parameter(value: Any, name: str) -> Tensor:
@@ -304,9 +255,8 @@ def parameter(value: Any, name: str) -> Tensor:
 
 def parameters(root: Tensor) -> dict[str, Tensor]:
     """Return the parameters in the graph of ``root`` by name, in the order of `leaves`."""
-    entries = _collect(_tensor(root))
-    names = {id(e.tensor): name for e, name in zip(entries, _names(entries, None, Sites()), strict=True)}
-    return {names[id(t)]: t for t in leaves(root)}
+    found = names(root)
+    return {found[id(t)]: t for t in leaves(root)}
 
 
 def leaf_reader(root: Tensor, made: Graph) -> tuple[list[int], Reader]:
@@ -332,7 +282,7 @@ def glance(
 
 def _uses(root: Tensor, made: Graph) -> dict[int, Use]:
     """Return, for every leaf that is no parameter, by its id, which node uses it at which place."""
-    entries = _collect(_tensor(root))
+    entries = collect(_tensor(root))
     if len(entries) != len(made.nodes):
         raise GraphError("the graph is not that of this Tensor")
     users = {id(x): (e.tensor, at) for e in reversed(entries) for at, x in enumerate(e.inputs)}
@@ -349,12 +299,15 @@ def edge_numbers(recorded: Graph, values: Sequence[Any], grads: Sequence[Any]) -
 __all__ = [
     "RuleNumbers",
     "Structures",
+    "check_rules",
     "edge_numbers",
     "frame",
     "glance",
     "graph",
     "leaf_reader",
     "leaves",
+    "names",
+    "node_made",
     "numbers",
     "parameter",
     "parameters",

@@ -9,13 +9,14 @@ import numpy as np
 from gradviz.graphs import Frame
 from gradviz.sources.own import RuleNumbers
 
-__all__ = ["with_gradients"]
+__all__ = ["with_gradients", "without_gradients"]
 
 
-def with_gradients(before: Frame) -> Frame:
+def with_gradients(before: Frame, seed: Any = None) -> Frame:
     """Return the frame of a scalar with the gradients that ``backward()`` would give; no Tensor is touched.
 
-    A frame that has the gradient of its result, or cannot have one, is returned as it is.
+    A frame that has the gradient of its result, or cannot have one, is returned as it is. With a ``seed``, the
+    gradient of the result, it has those of this one backward pass, whatever it had before.
 
     >>> from gradviz.engine.tensor import Tensor
     >>> from gradviz.sources import own
@@ -24,12 +25,32 @@ def with_gradients(before: Frame) -> Frame:
     (6.0, None)
     """
     edges, result = before.edges, before.graph.outputs[-1] if before.graph.outputs else None
-    if not isinstance(edges, RuleNumbers) or result is None or before.grads[result] is not None:
+    if not isinstance(edges, RuleNumbers) or result is None or (seed is None and before.grads[result] is not None):
         return before
     value, wanted = before.values[result], _wanted(before)
-    if not wanted[result] or value is None or np.size(value) != 1:
+    if not wanted[result] or value is None or (seed is None and np.size(value) != 1):
         return before
-    grads = _pulled_back(before, edges, wanted, 1.0 if isinstance(value, float) else np.ones_like(value))
+    if seed is None:
+        seed = 1.0 if isinstance(value, float) else np.ones_like(value)
+    return _having(before, edges, _pulled_back(before, edges, wanted, seed))
+
+
+def without_gradients(before: Frame) -> Frame:
+    """Return the frame with values only: no backward pass has been there yet.
+
+    >>> from gradviz.engine.tensor import Tensor
+    >>> from gradviz.sources import own
+    >>> x = Tensor(3.0)
+    >>> y = x * x
+    >>> y.backward()
+    >>> without_gradients(own.frame(y)).grads
+    (None, None)
+    """
+    edges = before.edges
+    return _having(before, edges, [None] * len(before.graph)) if isinstance(edges, RuleNumbers) else before
+
+
+def _having(before: Frame, edges: RuleNumbers, grads: list[Any]) -> Frame:
     return Frame(before.graph, before.values, grads, edges.having(grads), before.step, before.meta)
 
 

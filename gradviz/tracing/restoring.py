@@ -15,7 +15,7 @@ from gradviz.errors import GradvizError
 from gradviz.tracing.opening import RunFiles
 from gradviz.tracing.segments import Segment
 
-__all__ = ["Checkpoints", "State", "Updates", "positions_of"]
+__all__ = ["Checkpoints", "State", "Updates", "positions_of", "rule_of"]
 
 CHECKPOINT_NAME = re.compile(r"ckpt(?:-(\d{4,6}))?\.npy")
 RULES = ("optimizer", "update")
@@ -125,11 +125,16 @@ class Updates:
 
         The last rule told counts; one of the other kind may still hold if that one says nothing.
         """
+        found, why = self.told(position)
+        return [rule_of(event) for event in found], why
+
+    def told(self, position: int) -> tuple[list[dict[str, Any]], str]:
+        """Return the events that tell of these rules, or why there are none."""
         self._refresh()
         latest = [_last_until(rules, position) for rules in self._rules.values()]
         found = sorted((place, event) for rules in latest for _, place, event in rules)
         if found:
-            return [_rule(event) for _, event in reversed(found)], ""
+            return [event for _, event in reversed(found)], ""
         texts = [str(event.get("text")) for _, event in _last_until(self._told, position)]
         return [], texts[0] if texts else "no optimizer is known that made it"
 
@@ -160,7 +165,7 @@ def _says(event: Mapping[str, Any]) -> bool:
     return bool(event.get("optimizer")) if event["kind"] == "optimizer" else bool(event.get("rates"))
 
 
-def _rule(event: Mapping[str, Any]) -> Rule:
+def rule_of(event: Mapping[str, Any]) -> Rule:
     """Return the function that makes the update an event tells of."""
     if event["kind"] == "update":
         return lambda values, grads, kept: (_subtracted(event["rates"], values, grads), kept)

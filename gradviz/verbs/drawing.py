@@ -17,7 +17,7 @@ from gradviz.verbs.output import say, write
 from gradviz.verbs.scripts import find, run_script, split_target
 from gradviz.views.drawing import SUFFIX, Drawing, draw
 
-__all__ = ["VERB"]
+__all__ = ["VERB", "names_of"]
 
 BINARY = {".png", ".pdf"}
 
@@ -48,7 +48,7 @@ def run(given: Namespace) -> int:
     script, name = split_target(given.target)
     suffix = _suffix(given)
     variables = run_script(script, given.rest)
-    picture = draw(_drawable(find(variables, name)), params=_names(variables), **_options(given))
+    picture = draw(_drawable(find(variables, name)), params=names_of(variables), **_options(given))
     _deliver(picture, suffix, given.out)
     return 0
 
@@ -74,7 +74,7 @@ def _drawable(found: Any) -> Any:
     return (found.origin or found.frame) if isinstance(found, Drawing) else found
 
 
-def _names(variables: Mapping[str, Any]) -> dict[str, Any]:
+def names_of(variables: Mapping[str, Any]) -> dict[str, Any]:
     """Return the script's arrays and unnamed tensors by the variables that hold them."""
     import numpy as np
 

@@ -13,9 +13,10 @@ from typing import Any
 from gradviz.errors import GradvizError, UnknownNameError, UsageError
 from gradviz.escape import clean
 
-__all__ = ["ScriptError", "find", "run_script", "split_target"]
+__all__ = ["ScriptError", "check_script", "execute", "find", "run_script", "split_target", "what_failed"]
 
 FRAMES_SHOWN = 5
+PACKAGE = Path(__file__).resolve().parent.parent
 
 
 class ScriptError(GradvizError, RuntimeError):
@@ -40,22 +41,34 @@ def run_script(script: Path, argv: Sequence[str] = ()) -> dict[str, Any]:
     What it prints goes to stderr. Raises ScriptError where the script fails or exits with a
     status other than 0, UsageError where there is none.
     """
-    if script.is_dir():
-        raise UsageError(f"{clean(str(script))!r} is a folder", hint="give the path of a Python file")
-    if not script.is_file():
-        raise UsageError(f"there is no script {clean(str(script))!r}", hint="give the path of a Python file")
+    check_script(script)
     module = ModuleType("__main__")
-    module.__file__ = str(script)
     try:
-        code = compile(script.read_bytes(), str(script), "exec")
-        with _as_main(module, script, argv), contextlib.redirect_stdout(sys.stderr):
-            exec(code, module.__dict__)
+        with contextlib.redirect_stdout(sys.stderr):
+            execute(module, script, argv)
     except SystemExit as stop:
         if stop.code not in {None, 0}:
             raise ScriptError(f"{script} ended itself with status {clean(str(stop.code))}") from stop
     except Exception as error:
-        raise ScriptError(_said(script, error), hint="the script failed before anything could be drawn") from error
+        hint = "the script failed before anything could be drawn"
+        raise ScriptError(what_failed(script, error), hint=hint) from error
     return vars(module)
+
+
+def check_script(script: Path) -> None:
+    """Raise UsageError if this is no file."""
+    if script.is_dir():
+        raise UsageError(f"{clean(str(script))!r} is a folder", hint="give the path of a Python file")
+    if not script.is_file():
+        raise UsageError(f"there is no script {clean(str(script))!r}", hint="give the path of a Python file")
+
+
+def execute(module: ModuleType, script: Path, argv: Sequence[str] = ()) -> None:
+    """Run a script in a module as ``__main__``; whatever it raises goes on."""
+    module.__file__ = str(script)
+    code = compile(script.read_bytes(), str(script), "exec")
+    with _as_main(module, script, argv):
+        exec(code, module.__dict__)
 
 
 @contextlib.contextmanager
@@ -71,10 +84,10 @@ def _as_main(module: ModuleType, script: Path, argv: Sequence[str]) -> Iterator[
         sys.modules["__main__"], sys.argv, sys.path[:] = before
 
 
-def _said(script: Path, error: Exception) -> str:
+def what_failed(script: Path, error: BaseException) -> str:
     """Return the part of a traceback that begins in the script."""
     told = traceback.TracebackException.from_exception(error, limit=None)
-    own = [place for place in told.stack if Path(place.filename) != Path(__file__)]
+    own = [place for place in told.stack if not Path(place.filename).is_relative_to(PACKAGE)]
     shown = own if len(own) <= FRAMES_SHOWN else [*own[:2], *own[2 - FRAMES_SHOWN :]]
     first = f"{script} failed: {''.join(told.format_exception_only()).strip()}"
     return "\n".join([first, *(f"  {at.filename}:{at.lineno} in {at.name}: {at.line}" for at in shown)])
