@@ -39,6 +39,7 @@ from .rules.findings import Finding
 from .sources import frame, graph
 from .tracing.comparing import RunDiff, diff
 from .tracing.descent import Descent, descend
+from .tracing.divergence import Divergence
 from .tracing.framediff import FrameDiff
 from .tracing.many import Runs, open_runs
 from .tracing.reading import Run, open_run
@@ -54,6 +55,7 @@ __all__ = [
     "Contribution",
     "Debugger",
     "Descent",
+    "Divergence",
     "Drawing",
     "Finding",
     "Frame",

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from gradviz.errors import GradvizTypeError
 from gradviz.escape import clean
 from gradviz.graphs import Frame, Graph, GraphDiff
 from gradviz.style.wording import format_number
+from gradviz.tracing.divergence import Divergence
 from gradviz.tracing.framediff import FrameDiff, compare_frames, graph_dict, structure_lines
 from gradviz.tracing.lockstep import Side, common_steps, first_difference, least_form
 from gradviz.tracing.measuring import Difference, measured, plain
@@ -61,7 +61,7 @@ class ParameterDiff:
 
 
 @dataclass(frozen=True, slots=True)
-class RunDiff:
+class RunDiff(Divergence):
     """How two runs differ; it is true when they do.
 
     Steps, names, structures and numbers count, bit for bit; what was noted of the runs (``facts``: meta data, versions,
@@ -84,12 +84,6 @@ class RunDiff:
     final_loss: tuple[float | None, float | None]
     damage: tuple[int, int] = (0, 0)
     runs: tuple[Run, Run] | None = field(default=None, repr=False, compare=False)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the comparison as one page of HTML that needs no network, and return the path."""
-        from gradviz.views.comparison import save
-
-        return save(self, Path(path))
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -121,12 +115,6 @@ class RunDiff:
             return "bit for bit"
         kinds = [words for form, words in LESS.items() if form in less]
         return f"in all that both recorded: of {len(less)} of {len(self.parameters)} parameters {' or '.join(kinds)}"
-
-    def __bool__(self) -> bool:
-        return not self.same
-
-    def __str__(self) -> str:
-        return "\n".join(self._lines())
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from gradviz.escape import clean
 from gradviz.graphs import Frame, GraphDiff, Node
 from gradviz.style.wording import display_name
+from gradviz.tracing.divergence import Divergence
 from gradviz.tracing.measuring import Difference, measured
 
 __all__ = ["FrameDiff", "NodeDifference", "compare_frames", "graph_dict"]
@@ -39,7 +38,7 @@ class NodeDifference:
 
 
 @dataclass(frozen=True, slots=True)
-class FrameDiff:
+class FrameDiff(Divergence):
     """How two frames differ; it is true when they do.
 
     ``forward`` holds the nodes whose values differ, in the order of computation, and ``backward`` those whose
@@ -55,12 +54,6 @@ class FrameDiff:
     unknown: int = 0
     frames: tuple[Frame, Frame] | None = field(default=None, repr=False, compare=False)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the comparison as one page of HTML that needs no network, and return the path."""
-        from gradviz.views.comparison import save
-
-        return save(self, Path(path))
-
     @property
     def first(self) -> NodeDifference | None:
         """The first difference: forward, or else backward."""
@@ -70,12 +63,6 @@ class FrameDiff:
     def same(self) -> bool:
         """Whether structure and all numbers are the same, bit for bit."""
         return not (self.structure or self.forward or self.backward)
-
-    def __bool__(self) -> bool:
-        return not self.same
-
-    def __str__(self) -> str:
-        return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
         if self.same:
