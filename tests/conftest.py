@@ -5,6 +5,7 @@ Hypothesis tries the same examples every time; ``HYPOTHESIS_PROFILE=explore`` lo
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,9 @@ CALM = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCh
 settings.register_profile("steady", derandomize=True, max_examples=60, **CALM)
 settings.register_profile("explore", max_examples=1000, **CALM)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: programs under test would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STAND_IN = """
 import sys
