@@ -435,6 +435,23 @@ def test_a_condition_that_cannot_be_worked_out_says_so_and_does_not_stop(editor)
     assert editor.event("stopped")["description"] == "Paused at the end of the history"
 
 
+def test_a_line_with_a_condition_stops_once_each_time_it_is_come_to(editor, folder):
+    editor.start(run="run")
+    wanted = [{"line": LOSS, "condition": "iteration > 1"}]
+    editor.ask("setBreakpoints", source={"path": str(folder / "line.py")}, breakpoints=wanted)
+    editor.ask("configurationDone")
+    editor.event("stopped")
+    ahead = []
+    while editor.move("continue")["reason"] == "breakpoint":
+        ahead.append(editor.where)
+    assert ahead[:3] == ["2.f.6", "2.b.0", "3.f.6"]
+    assert len(ahead) == 8
+    back = []
+    while editor.move("reverseContinue")["reason"] == "breakpoint":
+        back.append(editor.where)
+    assert back == ahead[::-1]
+
+
 def test_log_points_write_and_do_not_stop(editor, folder):
     editor.start(run="run", stopOnEntry=False)
     wanted = [{"line": LOSS, "logMessage": "{iteration}: w is {w}, {nobody}", "condition": "phase == 'forward'"}]

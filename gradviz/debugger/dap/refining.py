@@ -32,6 +32,7 @@ COMPARISONS: dict[str, Callable[[int, int], bool]] = {
     "%": lambda hits, n: hits % n == 0,
 }
 EXPRESSION = re.compile(r"\{([^{}]*)\}")
+GoesOn = Callable[[Standing, Step], bool]
 
 
 class AtLine:
@@ -46,31 +47,36 @@ class AtLine:
         """The condition that stops there."""
         return Condition(":".join(map(str, self._place)), self._is_there)
 
+    def goes_on(self, d: Standing, event: Step) -> bool:
+        """Tell whether the event before is on the line as well."""
+        return event.number > 0 and self._is_on(d.cursor.steps.at(event.phase, event.number - 1))
+
     def _is_there(self, d: Standing, event: Step) -> bool:
         if not self._is_on(event):
             return False
-        if not self._enters_only or event.number == 0:
-            return True
-        return not self._is_on(d.cursor.steps.at(event.phase, event.number - 1))
+        return not (self._enters_only and self.goes_on(d, event))
 
     def _is_on(self, event: Step) -> bool:
         source = event.node.source
         return source is not None and (source.file, source.line) == self._place
 
 
-def refined(session: Session, where: Condition, wanted: Arguments) -> Breakpoint:
+def refined(session: Session, where: Condition, wanted: Arguments, goes_on: GoesOn | None = None) -> Breakpoint:
     """Set a breakpoint with what the client wants of it; raises GradvizError for what is not understood."""
-    return refine(session, session.debugger.break_at(where), wanted)
+    return refine(session, session.debugger.break_at(where), wanted, goes_on)
 
 
-def refine(session: Session, made: Breakpoint, wanted: Arguments) -> Breakpoint:
-    """Add to a breakpoint what the client wants of it; if that is not understood there is none."""
+def refine(session: Session, made: Breakpoint, wanted: Arguments, goes_on: GoesOn | None = None) -> Breakpoint:
+    """Add to a breakpoint what the client wants of it; if that is not understood there is none.
+
+    Where ``goes_on`` tells that an event is of one place with that before it, one stop is enough for both.
+    """
     try:
         text, hits, message = (wanted.text(name) for name in ("condition", "hitCondition", "logMessage"))
         if text:
             made.only_if = Expression(text)
         if text or hits or message:
-            test = Refined(session, made.where, made.only_if, hit_test(hits), message)
+            test = Refined(session, made.where, made.only_if, hit_test(hits), message, goes_on)
             made.where, made.only_if = test.condition, None
     except GradvizError:
         session.debugger.clear(made.number)
@@ -103,8 +109,10 @@ class Refined:
         only_if: Expression | None,
         enough: Callable[[int], bool],
         message: str,
+        goes_on: GoesOn | None = None,
     ) -> None:
         self._session = session
+        self._goes_on = goes_on
         self._where = where
         self._only_if = only_if
         self._enough = enough
@@ -123,7 +131,7 @@ class Refined:
         self._where.arm(d)
 
     def __call__(self, d: Standing, event: Step) -> bool:
-        if not self._where.test(d, event) or not self._holds(d):
+        if not self._where.test(d, event) or not self._holds(d) or self._held_before(d, event):
             return False
         self._hits += 1
         if not self._enough(self._hits):
@@ -131,6 +139,17 @@ class Refined:
         if self._message:
             self._session.say(f"{EXPRESSION.sub(lambda found: _worked_out(d, found[1]), self._message)}\n")
         return not self._message
+
+    def _held_before(self, d: Standing, event: Step) -> bool:
+        """Tell whether the condition held at the event before, if that is of the same place."""
+        if self._goes_on is None or not self._goes_on(d, event):
+            return False
+        here = d.where
+        d.cursor.position = here._replace(op=here.op - 1)
+        try:
+            return self._holds(d)
+        finally:
+            d.cursor.position = here
 
     def _holds(self, d: Standing) -> bool:
         """Tell whether the condition holds; one that cannot be worked out does not, and says so once."""

@@ -83,7 +83,8 @@ def _set_line(session: Session, group: str, file: str, wanted: Arguments) -> dic
 
     def make() -> Breakpoint:
         is_conditional = bool(wanted.text("condition"))
-        return refined(session, AtLine(file, line, enters_only=not is_conditional).condition, wanted)
+        place = AtLine(file, line, enters_only=not is_conditional)
+        return refined(session, place.condition, wanted, place.goes_on if is_conditional else None)
 
     described = session.places.described(file, as_uri=session.client.uses_uris)
     return session.tried(group, "breakpoint", make) | theirs | {"source": described}
