@@ -240,3 +240,26 @@ def test_a_changed_leaf_gives_what_the_program_would(before, after):
     found = gradviz.Debugger(loss(before)).whatif(w=after)
     assert same_bits(found.losses[0][1], real.item())
     assert same_bits(found.frame.grad("w"), gradviz.frame(real).grad("w"))
+
+
+def test_many_parameters_are_counted():
+    params = [Tensor(float(i), name=f"p{i}") for i in range(12)]
+    text = str(gradviz.Debugger(sum(p * p for p in params)).whatif(p0=2.0))
+    assert text.endswith("\n  and 4 parameters more")
+    assert "p8" not in text
+
+
+def test_no_update_follows_the_last_iteration(tmp_path):
+    w = Tensor(3.0, name="w")
+    with gradviz.trace(tmp_path / "run", params={"w": w}) as log:
+        for _ in range(3):
+            w.zero_grad()
+            loss = (w - 1.0) ** 2
+            loss.backward()
+            log.step(loss)
+            w.data = w.data - 0.1 * w.grad
+    run = gradviz.open_run(tmp_path / "run")
+    assert len(debugger_at(run, 1).whatif(lr=0.2).losses) == 2
+    with pytest.raises(GradvizValueError, match="there is no next iteration to see it from") as found:
+        debugger_at(run, 2).whatif(lr=0.2)
+    assert found.value.hint == "go to an iteration that another one follows"

@@ -168,7 +168,7 @@ class WhatIf:
             for suffix, number in parts:
                 yield [f"  {clean(name, 40)}{suffix}", brief(number(before, name)), brief(number(after, name))]
         if len(names) > PARAMETERS:
-            yield [f"  and {len(names) - PARAMETERS} parameters more"]
+            yield [f"  and {len(names) - PARAMETERS} parameters more", "", ""]
 
 
 def what_if(debugger: Debugger, values: Mapping[str, Any], count: int | None = None) -> WhatIf:
@@ -210,10 +210,13 @@ def check_options(fork: Fork, options: Mapping[str, Any]) -> None:
     """Raise UnknownNameError or GradvizValueError unless the update after the first iteration has these options."""
     events, why = fork._rules.told(fork._first)
     if not events:
+        is_last = fork._first + 1 >= len(fork._timeline.iterations)
         names = " and ".join(options)
         raise GradvizValueError(
             f"{names!r} is no node, and how the parameters are updated is not known: {why}",
-            hint="a run that gradviz.trace has recorded knows it",
+            hint="go to an iteration that another one follows"
+            if is_last
+            else "record with gradviz.trace(optimizer=...)",
         )
     changed(events[0], options)
 

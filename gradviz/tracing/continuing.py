@@ -69,8 +69,10 @@ class RunRules:
     def told(self, place: int) -> tuple[Sequence[Event], str]:
         """Return the rules that the events tell of, or the rates that lead from this iteration to the next one."""
         events, why = self._updates.told(self._files.position(*self._row(place)))
-        if events or place + 1 >= len(self._iterations):
+        if events:
             return events, why
+        if place + 1 >= len(self._iterations):
+            return [], "there is no next iteration to see it from"
         found = recognised(self.numbers(place), self.numbers(place + 1))
         return ([found], "") if found else ([], why)
 
