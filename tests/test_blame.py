@@ -611,3 +611,24 @@ def test_steps_and_frames_are_left_as_they_are():
     assert gradviz.frame(loss) == before
     assert w.grad is None
     assert len(steps(loss)) > 0
+
+
+def test_a_row_that_is_masked_out_whole_before_a_softmax_by_hand():
+    s = Tensor(RNG.normal(size=(3, 4)), name="s")
+    mask = masked()
+    mask[1] = -np.inf
+    scores = s + mask
+    raised = np.exp(scores - np.max(scores, axis=1, keepdims=True))
+    found = Debugger(np.sum((raised / np.sum(raised, axis=1, keepdims=True)) ** 2)).blame()
+    assert (found.op, found.index[0]) == ("sub", 1)
+    assert "row" in found.advice
+
+
+@pytest.mark.parametrize(("scale", "kind"), [(3.0, "explode"), (0.01, "vanish"), (0.6, None)])
+def test_a_recurrent_network_without_activations(scale, kind):
+    u = Tensor(np.linalg.qr(RNG.normal(size=(6, 6)))[0] * scale, name="u")
+    h = data(RNG.normal(size=(2, 6)))
+    for _ in range(15):
+        h = h @ u
+    found = Debugger(np.mean(h * data(RNG.normal(size=(2, 6))))).blame()
+    assert (found and (found.kind, found.op, found.phase)) == (kind and (kind, "matmul", "backward"))

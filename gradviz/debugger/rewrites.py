@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -72,6 +73,8 @@ def advice(frame: Frame, found: Origin) -> str:
     names = {key: _name(frame, node, arg) for arg, key in enumerate("xy")}
     if found.is_masked or (found.phase == BACKWARD and 0.0 in _came_in(found)):
         return _of_masked(node, names)
+    if node.op == "sub" and found.operands and all(x in {math.inf, -math.inf} for x in found.operands.values()):
+        return ROWS
     if node.op == "pow" and _is_large(frame, found):
         return LARGE_BASE.format(**names)
     rewrite = REWRITES.get(node.op)

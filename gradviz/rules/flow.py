@@ -35,6 +35,7 @@ REARRANGING = frozenset(
 )  # fmt: skip
 PATHS_LIMIT = 100  # parameters followed in one frame
 SHOWN = 3  # kinds of ops named
+LOOP = 3  # uses of a parameter by the same op that make a recurrent network
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class Path:
 def paths(frame: Frame) -> list[Path]:
     """Return the path of every parameter that has one: others use no op twice, or have no gradient.
 
-    The start is compared with the last place where another parameter comes in, so the loss and its scale
+    The start is compared with the last place where another parameter comes in, or this one does again if it is
+    used over and over as in a recurrent network, so the loss and its scale
     (a mean over samples, an error that is small) have no part in it. A chain of activations without
     parameters is followed to the last but one.
     """
@@ -65,6 +67,7 @@ def paths(frame: Frame) -> list[Path]:
     every = max(1, len(params) // PATHS_LIMIT)
     users = {node.id: _user(frame, node, sizes) for node in params}
     layers = {user for user in users.values() if user is not None}
+    layers.update(*(_again(frame, node, users[node.id], sizes) for node in params))
     found = (_path(frame, node, users[node.id], layers, sizes) for node in params[::every])
     return [path for path in found if path is not None]
 
@@ -85,6 +88,13 @@ def _user(frame: Frame, node: Node, sizes: list[float]) -> int | None:
     while at is not None and (at == node.id or graph.nodes[at].op in REARRANGING):
         at = next((user for user in graph.consumers(at) if not math.isnan(sizes[user])), None)
     return at
+
+
+def _again(frame: Frame, node: Node, first: int | None, sizes: list[float]) -> list[int]:
+    """Return the ops that compute with a parameter as the first one does, if there are so many that it is a loop."""
+    users = [user for user in frame.graph.consumers(node.id) if not math.isnan(sizes[user])] if first else []
+    alike = [user for user in users if first and frame.graph.nodes[user].op == frame.graph.nodes[first].op]
+    return alike if len(alike) >= LOOP else []
 
 
 def _path(frame: Frame, param: Node, start: int | None, layers: set[int], sizes: list[float]) -> Path | None:
