@@ -757,3 +757,40 @@ def test_the_page_has_every_command_and_place():
     text = (Path(__file__).parent.parent / "docs" / "debugger.md").read_text("utf-8").replace("\\|", "|")
     assert [c.usage for c in all_commands() if f"| `{c.usage}` |" not in text] == []
     assert command_named("break").details in text
+
+
+@pytest.mark.parametrize("name", ["a b", "w.grad", "`x`", "1", "-edges", "nan"])
+def test_a_node_of_any_name_can_be_asked_about(name):
+    w = Tensor(2.0, name=name)
+    loss = w * w + 1.0
+    quoted = name if "`" in name else f"`{name}`"
+    for asked in {quoted, name} - {"-edges"}:
+        assert said(loss, f"why {asked} -k 3").startswith(f"d/d({name}) = 4 ")
+        assert said(loss, f"i {asked}").splitlines()[0].endswith(f"{name} (id 0)")
+        assert said(loss, f"lo {asked} 1").splitlines()[1].strip().startswith("mul_1 = ")
+        assert said(loss, "j f.1", f"d {asked}").startswith(f">> {name} ")
+
+
+def test_rules_are_asked_once_at_least():
+    assert "every rule is asked once at least" in said(Tensor(2.0, name="w") * 3.0, "check -r 0")
+
+
+@pytest.mark.parametrize("level", ["scalars", "stats"])
+def test_where_only_norms_were_recorded(level, tmp_path):
+    x, y = np.linspace(-1, 1, 8), np.linspace(0, 1, 8)
+    w = Tensor([0.0, 0.0], name="w")
+    with gradviz.trace(tmp_path / "run", params={"w": w}, level=level) as log:
+        for _ in range(6):
+            w.zero_grad()
+            loss = np.mean((w[0] * x + w[1] - y) ** 2)
+            loss.backward()
+            log.step(loss)
+            w.data = w.data - 0.3 * w.grad
+    run = gradviz.open_run(tmp_path / "run")
+    d = gradviz.Debugger(run)
+    norms = run["w"].grad_norm
+    assert d.first(f"norm(w.grad) < {(norms[2] + norms[3]) / 2}").iteration == 3
+    assert d.first("norm(w.grad) > 1e9") is None
+    assert said(run, "first norm(w.grad) > 1e9").endswith("never holds, as far as the numbers were recorded")
+    assert said(run, "last w").endswith("has not changed before here, as far as the numbers were recorded")
+    assert "only what was recorded is known here; w says why" in session(run)[1]

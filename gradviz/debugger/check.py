@@ -73,6 +73,8 @@ def check(
     >>> check(gradviz.frame(x * x + gradviz.sin(x)))
     []
     """
+    if repeats < 1:
+        raise GradvizValueError(f"repeats is {repeats}: every rule is asked once at least", hint="repeats=3")
     nodes = [frame.graph.node(name)] if name is not None else frame.graph.nodes
     if name is not None and nodes[0].kind != "op":
         raise GradvizValueError(f"{clean(nodes[0].name)!r} is a {nodes[0].kind}: it has no rule", hint="name an op")

@@ -18,6 +18,7 @@ from gradviz.debugger.expressions import Expression
 from gradviz.debugger.keyboard import ask, completing, is_person
 from gradviz.debugger.positions import Position
 from gradviz.debugger.screen import Screen
+from gradviz.debugger.standing import is_replayed
 from gradviz.debugger.telling import brief, shown
 from gradviz.errors import GradvizError
 from gradviz.escape import clean
@@ -74,6 +75,8 @@ class Prompt:
     def run(self) -> Prompt:
         """Show where we are, then read commands until one says stop or they end."""
         self.show()
+        if not is_replayed(self.debugger.full):
+            self.say("  only what was recorded is known here; w says why", "faint")
         with completing(self.completions) if self._asks and is_person() else nullcontext():
             while not self.is_done:
                 before = self.debugger.where

@@ -19,7 +19,7 @@ from gradviz.escape import clean
 from gradviz.graphs import Frame, Graph, Node, Number
 from gradviz.graphs.listing import number_text
 
-__all__ = ["Cursor", "NodeView", "Standing"]
+__all__ = ["Cursor", "NodeView", "Standing", "is_replayed"]
 
 
 class Cursor:
@@ -139,6 +139,11 @@ class Standing:
             return [float(x) for x in np.asarray(column)[places]]
         frames = (self.timeline.steps(i).full for i in iterations)
         return [float(np.sum(np.asarray(frame.values[frame.graph.outputs[-1]], float))) for frame in frames]
+
+
+def is_replayed(frame: Frame) -> bool:
+    """Tell whether all numbers of a frame are known, and not only what was recorded of the parameters."""
+    return bool(frame.meta.get("replay", "exact") == "exact")
 
 
 @dataclass(frozen=True)

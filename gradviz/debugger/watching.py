@@ -14,7 +14,7 @@ from gradviz.debugger.conditions import Condition, holds, read_expression
 from gradviz.debugger.events import Step, Steps
 from gradviz.debugger.expressions import Expression
 from gradviz.debugger.positions import BACKWARD, FORWARD, UPDATE, Position
-from gradviz.debugger.standing import Standing
+from gradviz.debugger.standing import Standing, is_replayed
 from gradviz.debugger.vectorised import held_in
 from gradviz.errors import GradvizError
 from gradviz.graphs import Graph
@@ -65,14 +65,23 @@ class Watching(Breaking):
         """Return where a condition held first in the whole history; None if it never did. The cursor stays.
 
         Where the numbers it speaks of were recorded as columns (the loss, scalar parameters, norms), all
-        iterations are compared at once; otherwise they are gone through one by one.
+        iterations are compared at once; otherwise they are gone through one by one. Of an iteration that cannot be
+        computed again, and of which the columns say that it holds, the last event is returned.
         """
         expression = read_expression(text, self)
         held = held_in(self.timeline, expression)
         numbers = self.timeline.iterations
         candidates = numbers if held is None else (numbers[place] for place in np.flatnonzero(held).tolist())
-        found = (self._settled(iteration, expression) for iteration in candidates)
+        told = self._settled if held is None else self._settled_or_recorded
+        found = (told(iteration, expression) for iteration in candidates)
         return next((position for position in found if position is not None), None)
+
+    def _settled_or_recorded(self, iteration: int, expression: Expression) -> Position | None:
+        """Return where it settled; the end of an iteration of which nothing but the columns is known."""
+        steps = self.timeline.steps(iteration)
+        if is_replayed(steps.full):
+            return self._settled(iteration, expression)
+        return Position(iteration, FORWARD, len(steps.full.graph.nodes) - 1)
 
     def _settled(self, iteration: int, expression: Expression) -> Position | None:
         """Return the first event of an iteration that completes a number of the expression and makes it true."""

@@ -109,7 +109,8 @@ def why(frame: Frame, name: Any, by: str = "edges", k: int = 5) -> Why:
         raise GradvizValueError(f"k is {k!r}: it is the number of terms to show", hint="k=5")
     if frame.edges is None:
         raise GradvizValueError(
-            "this frame does not know what its edges contribute", hint="take it from a Tensor or a run"
+            "this frame does not know what its edges contribute",
+            hint="take it from a Tensor, or from a run that recorded the numbers of the step (level='auto' or 'full')",
         )
     node = frame.graph.index(name)
     if frame.grads[node] is None:

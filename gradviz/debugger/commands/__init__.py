@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,8 +18,11 @@ from gradviz.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from gradviz.debugger.prompt import Prompt
+    from gradviz.graphs import Graph
 
-__all__ = ["Command", "all_commands", "command_named"]
+__all__ = ["Command", "all_commands", "command_named", "node_named"]
+
+QUOTED = re.compile(r"`([^`]+)`(?:\.grad)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,19 @@ def all_commands() -> tuple[Command, ...]:
     """
     modules = (importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
     return tuple(command for module in modules for command in getattr(module, "COMMANDS", ()))
+
+
+def node_named(graph: Graph, text: str) -> str:
+    """Return the name of a node that was typed: as it is, or between backticks as in expressions; or what was typed.
+
+    >>> from gradviz.graphs import Graph, Node
+    >>> node_named(Graph((Node(0, "my loss", "param", "param"),), (0,)), " `my loss`.grad")
+    'my loss'
+    """
+    name = text.strip()
+    inside = QUOTED.sub(r"\1", name)
+    ways = (name, inside, inside.removesuffix(".grad"))
+    return next((way for way in ways if way in graph), ways[-1])
 
 
 def command_named(word: str, among: Sequence[Command] = ()) -> Command:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from gradviz.debugger.commands import Command
+from gradviz.debugger.commands import Command, node_named
 from gradviz.debugger.commands.moving import number
 from gradviz.debugger.why import WAYS
 from gradviz.errors import UnknownNameError
@@ -17,8 +18,8 @@ __all__ = ["COMMANDS"]
 
 def why(prompt: Prompt, text: str) -> None:
     """Say what a gradient is the sum of: why W.grad -paths -k 3."""
-    words = text.split()
-    by, k, name = "edges", 5, ""
+    words = re.findall(r"`[^`]*`\S*|\S+", text)
+    by, k, names = "edges", 5, list[str]()
     while words:
         word = words.pop(0)
         if word == "-k":
@@ -26,8 +27,9 @@ def why(prompt: Prompt, text: str) -> None:
         elif word.startswith("-"):
             by = way(word[1:])
         else:
-            name = word.removesuffix(".grad")
-    prompt.say(str(prompt.debugger.why(name or prompt.node.name, by, k)))
+            names.append(word)
+    name = node_named(prompt.debugger.graph, " ".join(names)) if names else prompt.node.name
+    prompt.say(str(prompt.debugger.why(name, by, k)))
 
 
 def blame(prompt: Prompt, text: str) -> None:
@@ -45,7 +47,8 @@ def blame(prompt: Prompt, text: str) -> None:
 def check(prompt: Prompt, text: str) -> None:
     """Compare the rules of the ops with finite differences."""
     name, _, repeats = text.partition("-r")
-    found = prompt.debugger.check(name.strip() or None, repeats=number(repeats))
+    node = node_named(prompt.debugger.graph, name) if name.strip() else None
+    found = prompt.debugger.check(node, repeats=number(repeats))
     prompt.say("\n".join(map(str, found)) or "every rule agrees with finite differences")
 
 

@@ -10,6 +10,7 @@ from gradviz.debugger.breaking import Breakpoint, listed
 from gradviz.debugger.commands import Command
 from gradviz.debugger.commands.moving import number
 from gradviz.debugger.expressions import Expression
+from gradviz.debugger.standing import is_replayed
 from gradviz.debugger.telling import shown
 from gradviz.errors import GradvizValueError
 
@@ -92,11 +93,16 @@ def amount(text: str) -> float:
         raise GradvizValueError(f"{text[:80]!r} is no number", hint="watch loss by 0.1") from None
 
 
+def as_far_as_known(prompt: Prompt) -> str:
+    """Return a reservation where the numbers inside of the iterations were not recorded."""
+    return "" if is_replayed(prompt.debugger.full) else ", as far as the numbers were recorded"
+
+
 def last(prompt: Prompt, text: str) -> None:
     """Show the last change of an expression."""
     change = prompt.debugger.last(text)
     if change is None:
-        prompt.say(f"{text} has not changed before here")
+        prompt.say(f"{text} has not changed before here{as_far_as_known(prompt)}")
         return
     prompt.say(f"{change.position}: {change.name} went from {shown(change.old)} to {shown(change.new)}")
 
@@ -105,7 +111,7 @@ def first(prompt: Prompt, text: str) -> None:
     """Go to where a condition held first."""
     found = prompt.debugger.first(text)
     if found is None:
-        prompt.say(f"{text} never holds")
+        prompt.say(f"{text} never holds{as_far_as_known(prompt)}")
         return
     before = prompt.debugger.where
     prompt.debugger.seek(found)

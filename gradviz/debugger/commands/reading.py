@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.debugger.breaking import listed
-from gradviz.debugger.commands import Command
+from gradviz.debugger.commands import Command, node_named
 from gradviz.debugger.commands.moving import number
 from gradviz.debugger.expressions import Expression
 from gradviz.debugger.positions import BACKWARD, FORWARD
-from gradviz.debugger.standing import NodeView
+from gradviz.debugger.standing import NodeView, is_replayed
 from gradviz.debugger.telling import described, drawn_array, event_line, listing, rows_of, shown, tree
 from gradviz.errors import UnknownNameError
 from gradviz.escape import clean
@@ -77,9 +77,8 @@ def where(prompt: Prompt, text: str) -> None:
         prompt.say(f"  in function {clean(source.function)}")
     if scope:
         prompt.say(f"  in scope {clean('.'.join(scope))}")
-    replay = d.full.meta.get("replay", "exact")
-    if replay != "exact":
-        prompt.say(f"  only what was recorded is known: {replay}")
+    if not is_replayed(d.full):
+        prompt.say(f"  only what was recorded is known: {clean(str(d.full.meta['replay']))}")
     prompt.show()
     if prompt.node is not d.event.node:
         prompt.say(f">> {event_line(d, prompt.node)}  (looked at)")
@@ -89,7 +88,8 @@ def look(towards: str) -> Callable[[Prompt, str], None]:
     """Return the command that looks at a user, or at an input, of the node looked at; the cursor stays."""
 
     def run(prompt: Prompt, text: str) -> None:
-        graph, word = prompt.debugger.graph, text.strip()
+        graph = prompt.debugger.graph
+        word = node_named(graph, text)
         wanted = graph.node(word) if word and word in graph else None
         node = prompt.node
         if word and wanted is None and not word.isdigit():
@@ -168,7 +168,7 @@ def info(prompt: Prompt, text: str) -> None:
     if text in {"b", "break", "breakpoints"}:
         prompt.say(listed(list(prompt.debugger.breakpoints.values())))
         return
-    name = text or prompt.node.name
+    name = node_named(prompt.debugger.graph, text) if text else prompt.node.name
     prompt.say("\n".join(described(prompt.debugger, prompt.debugger[name])))
 
 
@@ -237,10 +237,11 @@ def branches(*, upward: bool) -> Callable[[Prompt, str], None]:
     """Return the command that shows the inputs, or the users, of a node as a tree."""
 
     def run(prompt: Prompt, text: str) -> None:
-        name, _, depth = text.partition(" ")
         graph = prompt.debugger.graph
-        if name.isdigit() and not depth and name not in graph:
-            name, depth = "", name
+        name, _, depth = text.strip().rpartition(" ")
+        if not depth.isdigit() or (not name and depth in graph):
+            name, depth = text, ""
+        name = node_named(graph, name)
         node = graph.node(name) if name else prompt.node
         prompt.say("\n".join(tree(prompt.debugger, node, upward=upward, depth=number(depth, 3))), fit=True)
 
