@@ -214,3 +214,10 @@ def test_timelines_know_names():
     assert d.timeline.knows("w")
     assert not d.timeline.knows("v")
     assert timeline(d.full).column("loss", "value") is None
+
+
+def test_the_path_of_a_run_is_not_a_run(tmp_path):
+    for given in (tmp_path / "run", "runs/line"):
+        with pytest.raises(GradvizTypeError, match="is no history, only its name") as found:
+            Debugger(given)
+        assert found.value.hint == "give gradviz.open_run(path)"

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -199,6 +200,8 @@ def timeline(x: Any, *, params: Any = None) -> Timeline:
         raise GradvizTypeError(
             f"a {type(x).__name__} has no numbers to step through", hint="give a Tensor, a Frame or a Run"
         )
+    if isinstance(x, str | PathLike):
+        raise GradvizTypeError(f"{str(x)[:200]!r} is no history, only its name", hint="give gradviz.open_run(path)")
     from gradviz.sources import frame
     from gradviz.sources.pullback import with_gradients
 
