@@ -666,3 +666,11 @@ def test_the_verb_compares_two_steps(runs, capsys):
 def test_a_wrong_line_is_told(runs, capsys, line, said):
     assert cli.main(["diff", *(word.replace("A", str(runs / "a"), 1) for word in line)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_beside_nan_no_number_is_relatively_near():
+    for a, b in [(1.0, np.nan), (np.array([1.0, 2.0]), np.array([1.0, np.nan]))]:
+        found = measured(a, b)
+        assert found.relative is None
+        assert "relative" not in found.told
+    assert measured(np.array([np.nan, 1.0]), np.array([np.nan, 2.0])).relative == 0.5

@@ -230,8 +230,8 @@ def _ordinals(numbers: np.ndarray) -> np.ndarray:
 
 
 def _relative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return ``|a - b| / max(|a|, |b|)``, 0 where both are the same."""
+    """Return ``|a - b| / max(|a|, |b|)``: 0 where both are the same, NaN where one of them is NaN."""
     with np.errstate(all="ignore"):
         size = np.maximum(np.abs(a), np.abs(b))
-        found = np.where(size > 0, np.abs(a / size - b / size), 0.0)
+        found = np.where(size == 0, 0.0, np.abs(a / size - b / size))
     return np.where(np.isnan(a) & np.isnan(b), 0.0, found)
