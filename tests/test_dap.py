@@ -115,6 +115,14 @@ def test_leaves_quietly(program):
     assert program.leave() == (0, "")
 
 
+def test_needs_somebody_to_talk_to(folder):
+    command = [sys.executable, "-m", "gradviz", "dap", "run"]
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *command]
+    done = subprocess.run(closed, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "an editor has to start this" in done.stderr
+
+
 def test_terminates(program):
     program.begin(run="run")
     program.ask("terminate")

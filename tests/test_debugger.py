@@ -217,7 +217,7 @@ def test_timelines_know_names():
 
 
 def test_the_path_of_a_run_is_not_a_run(tmp_path):
-    for given in (tmp_path / "run", "runs/line"):
+    for path in (tmp_path / "run", "runs/line"):
         with pytest.raises(GradvizTypeError, match="is no history, only its name") as found:
-            Debugger(given)
+            Debugger(path)
         assert found.value.hint == "give gradviz.open_run(path)"

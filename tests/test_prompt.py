@@ -794,3 +794,18 @@ def test_where_only_norms_were_recorded(level, tmp_path):
     assert said(run, "first norm(w.grad) > 1e9").endswith("never holds, as far as the numbers were recorded")
     assert said(run, "last w").endswith("has not changed before here, as far as the numbers were recorded")
     assert "only what was recorded is known here; w says why" in session(run)[1]
+
+
+@pytest.mark.parametrize(("text", "is_there"), [
+    ("op:mul", True), ("op:nosuch", False), ("scope:enc.*", False), (":999999", False), ("other.py:3", False),
+    ("mul_1", True), ("nan", True), ("norm(w.grad) > 1", True),
+])  # fmt: skip
+def test_a_breakpoint_where_nothing_is_says_so(text, is_there):
+    found = said(Tensor(2.0, name="w") * 3.0 + 1.0, f"b {text}")
+    assert found.startswith(f"breakpoint 1 at {text}")
+    assert ("nothing in the graph of this iteration is there" in found) != is_there
+
+
+@pytest.mark.parametrize("command", ["first", "last", "it", "j", "watch"])
+def test_what_is_missing_is_asked_for(command):
+    assert re.match(r"\*\*\* [a-z ]+\?\n  \w", said(Tensor(2.0, name="w") * 3.0, command))

@@ -24,7 +24,7 @@ def run(given: Namespace) -> int:
     """Answer the editor until it takes its leave."""
     from gradviz.debugger.dap.server import serve
 
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdout is None or sys.stdin.isatty():
         raise UsageError("an editor has to start this", hint="at a terminal: gradviz debug RUN; see docs/editors.md")
     input, output = sys.stdin.fileno(), sys.stdout.buffer
 

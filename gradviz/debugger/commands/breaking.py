@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS"]
 
+PLACE = re.compile(r"(op|scope):.*|[^`]*:\d+", re.DOTALL)
 ONLY_IF = re.compile(r"(.*?)(?:,|\s)\s*if\s+(.*)")
 
 
@@ -29,7 +30,11 @@ def set_one(prompt: Prompt, text: str, *, temporary: bool = False) -> None:
         return
     found = ONLY_IF.fullmatch(text)
     where, only_if = (found[1], found[2]) if found else (text, None)
-    prompt.say(str(prompt.debugger.break_at(where.strip(), only_if, temporary=temporary)))
+    made = prompt.debugger.break_at(where.strip(), only_if, temporary=temporary)
+    prompt.say(str(made))
+    events = prompt.debugger.cursor.steps.forward
+    if PLACE.fullmatch(where.strip()) and not any(made.where.test(prompt.debugger, event) for event in events):
+        prompt.say("  nothing in the graph of this iteration is there")
 
 
 def clear(prompt: Prompt, text: str) -> None:
@@ -100,6 +105,8 @@ def as_far_as_known(prompt: Prompt) -> str:
 
 def last(prompt: Prompt, text: str) -> None:
     """Show the last change of an expression."""
+    if not text.strip():
+        raise GradvizValueError("the last change of what?", hint="last w, last norm(w.grad)")
     change = prompt.debugger.last(text)
     if change is None:
         prompt.say(f"{text} has not changed before here{as_far_as_known(prompt)}")
@@ -109,6 +116,8 @@ def last(prompt: Prompt, text: str) -> None:
 
 def first(prompt: Prompt, text: str) -> None:
     """Go to where a condition held first."""
+    if not text.strip():
+        raise GradvizValueError("which condition?", hint="first isnan(loss), first norm(w.grad) > 10")
     found = prompt.debugger.first(text)
     if found is None:
         prompt.say(f"{text} never holds{as_far_as_known(prompt)}")

@@ -50,8 +50,10 @@ def phase(prompt: Prompt, text: str) -> object:
 def iteration(prompt: Prompt, text: str) -> object:
     """Go to another iteration."""
     word = text.strip()
+    if not word:
+        raise GradvizValueError("to which iteration?", hint="it 17, it +1, it -1")
     relative = word[:1] in {"+", "-"} and number(word) is not None
-    return prompt.debugger.it(word if relative else number(word, prompt.debugger.where.iteration))
+    return prompt.debugger.it(word if relative else number(word))
 
 
 def when(prompt: Prompt, text: str) -> None:
