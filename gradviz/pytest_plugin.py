@@ -18,6 +18,7 @@ from gradviz.debugger.births import Birth
 from gradviz.debugger.debugger import Debugger
 from gradviz.debugger.standing import Standing
 from gradviz.engine.tensor import Tensor
+from gradviz.errors import StoppedError
 from gradviz.escape import clean
 from gradviz.graphs import Frame
 from gradviz.tracing.reading import Run
@@ -48,18 +49,18 @@ class BlameReports:
         report = yield
         if report.failed and call.excinfo is not None:
             try:
-                lines = list(self._lines(item.nodeid, call.excinfo.tb))
+                lines = list(self._lines(item.nodeid, call.excinfo.value))
             except Exception as error:  # whatever it is, the test run goes on
                 lines = [f"no blame: {type(error).__name__}: {clean(str(error), 200)}"]
             if lines:
                 report.sections.append((TITLE, "\n".join(lines)))
         return report
 
-    def _lines(self, test: str, tb: TracebackType) -> Iterator[str]:
+    def _lines(self, test: str, failed: BaseException) -> Iterator[str]:
         """Yield what is to be said of a failed test."""
         sound: list[str] = []
         known: set[tuple[Any, ...]] = set()
-        for name, subject in _subjects(tb):
+        for name, subject in _subjects(failed):
             try:
                 debugger = _debugger_of(subject)
                 birth = debugger.blame() if debugger is not None else None
@@ -105,9 +106,11 @@ def _debugger_of(subject: Any) -> Any:
     return found if len(found.graph) <= NODES_LIMIT else None
 
 
-def _subjects(tb: TracebackType) -> list[tuple[str, Any]]:
-    """Return what can be asked in the innermost frame that has anything: variables by name."""
-    for frame in reversed(list(_frames(tb))):
+def _subjects(error: BaseException) -> list[tuple[str, Any]]:
+    """Return what can be asked in the innermost frame that has anything: variables by name; or who was stopped."""
+    if isinstance(error, StoppedError) and isinstance(error.debugger, Standing):
+        return [("stopped", error.debugger)]
+    for frame in reversed(list(_frames(error.__traceback__))):
         found = list(_in(frame.f_locals))
         if found:
             return found[:ASKED]

@@ -213,3 +213,24 @@ def test_the_plugin_itself_imports_nothing_heavy():
     code = "import sys, gradviz_pytest; print({'gradviz', 'numpy', 'pytest'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "set()"
+
+
+def test_an_operation_that_was_stopped_at_is_blamed(pytester):
+    pytester.makepyfile(
+        test_it="""
+        import numpy as np
+        import gradviz
+        from gradviz import Tensor
+
+        def test_loss():
+            w = Tensor(1.0, name="w")
+            sound = w * 2.0
+            with np.errstate(all="ignore"), gradviz.debugging(stop="raise"):
+                loss = np.log(w - 1.0)
+        """
+    )
+    done = run(pytester, "--gradviz-blame")
+    done.assert_outcomes(failed=1)
+    assert "stopped: inf: born at 0.f.3 (forward), loss = log(sub_1) makes -inf" in done.stdout.str()
+    assert "nothing is wrong" not in done.stdout.str()
+    assert [path.name for path in (pytester.path / ".gradviz-blame").iterdir()] == ["test_it.py-test_loss-stopped.svg"]
