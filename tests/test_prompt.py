@@ -641,7 +641,7 @@ def test_control_c_stops_a_long_run_where_it_is():
         terminal.type("when\n")
         terminal.type("q\n")
         assert terminal.wait() == 0
-    places = re.findall(r"\(gradviz (\d+)\.[fb]\.\d\)", terminal.text)
+    places = re.findall(r"\(gradviz (\d+)\.[fbu]\.\d\)", terminal.text)
     assert 0 < int(places[-1]) < 999_999
 
 
