@@ -36,7 +36,7 @@ class Places:
     >>> from gradviz.graphs import Node
     >>> w = Node(0, "w", "param", "param", source=Source("src/line.py", 3, 4, 7, text="W()", code="w = W()"))
     >>> places = Places([Graph((w,), (0,))])
-    >>> places.find("/work/src/line.py"), places.content("src/line.py")
+    >>> places.find("/home/src/line.py"), places.content("src/line.py")
     ('src/line.py', '\n\nw = W()\n')
     """
 
@@ -121,7 +121,7 @@ def _line(source: Source) -> str:
 def _inside(file: str, root: Path) -> str:
     """Return the path of a recorded file below a folder; empty if it cannot be there.
 
-    >>> _inside("src/a.py", Path("/work")), _inside("/work/a.py", Path("/work")), _inside("../a.py", Path("/work"))
+    >>> _inside("src/a.py", Path("/home")), _inside("/home/a.py", Path("/home")), _inside("../a.py", Path("/home"))
     ('src/a.py', 'a.py', '')
     """
     file, start = _plain(file), f"{_plain(str(root))}/"
