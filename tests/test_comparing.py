@@ -19,7 +19,7 @@ from gradviz.tracing.measuring import identical, measured, plain, told_apart, ul
 from gradviz.views import comparison
 from gradviz.views.comparisoncharts import thinned
 from tests.hostile import HOSTILE
-from tests.test_webpage import Reader
+from tests.pages import Reader
 
 
 class Holder:

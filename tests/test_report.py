@@ -2,13 +2,11 @@
 
 import base64
 import hashlib
-import json
 import re
 import struct
 import subprocess
 import sys
 import zlib
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -23,45 +21,8 @@ from gradviz.views.page.thinning import chosen
 from gradviz.views.page.views import first_shown, views
 from gradviz.views.page.writer import SCRIPTS, script
 from tests.hostile import HOSTILE
+from tests.pages import Reader
 from tests.reports import BORN, EVIL, chain, changing, plain, train
-
-VOID = {"meta", "path", "rect", "line", "polygon", "ellipse", "polyline", "circle", "input", "br"}
-
-
-class Reader(HTMLParser):
-    """Reads a page and checks that what is opened is closed."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.open, self.elements, self.texts, self.raw = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag in VOID:
-            return
-        self.open.append(tag)
-        if tag in {"script", "style"}:
-            self.raw.append([tag, dict(attrs), ""])
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] in {"script", "style"}:
-            self.raw[-1][2] += data
-        else:
-            self.texts.append(data)
-
-    @property
-    def data(self):
-        return json.loads(next(text for _, attrs, text in self.raw if attrs.get("type") == "application/json"))
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +105,9 @@ def test_the_scripts_are_files_that_can_be_read():
 
 def test_hostile_text_is_text(page, text):
     assert "<img" not in text
-    assert [node["name"] for node in page.data["scenes"][0]["nodes"] if "img" in node["name"]] == [EVIL]
-    assert any(EVIL in event["text"] for event in page.data["events"])
-    assert ["about", EVIL] in page.data["meta"]
+    assert [node["name"] for node in page.data()["scenes"][0]["nodes"] if "img" in node["name"]] == [EVIL]
+    assert any(EVIL in event["text"] for event in page.data()["events"])
+    assert ["about", EVIL] in page.data()["meta"]
     text.encode()
 
 
@@ -164,14 +125,14 @@ def test_hostile_names_make_a_page(tmp_path):
     reader = Reader(found)
     assert "<img" not in found
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\ud800-\udfff\ufffe\uffff]", found)
-    for node in reader.data["scenes"][0]["nodes"]:
+    for node in reader.data()["scenes"][0]["nodes"]:
         assert len(node["title"]) <= 200
 
 
 def test_it_can_be_read_without_scripts(page):
-    assert {"The last step", "Loss", "Findings", "Parameters"} <= set(page.texts)
-    assert "table" in page.texts
-    assert any("NaN is born in" in text for text in page.texts)
+    texts = {text for _, text in page.texts}
+    assert {"The last step", "Loss", "Findings", "Parameters", "table"} <= texts
+    assert any("NaN is born in" in text for text in texts)
     assert sum(tag == "svg" for tag, _ in page.elements) == 2
     hidden = [attrs.get("id") for tag, attrs in page.elements if "hidden" in attrs]
     assert "app" in hidden
@@ -193,7 +154,7 @@ def test_another_process_writes_the_same_bytes(run, text, tmp_path):
 
 
 def test_every_number_is_that_of_the_run(run, page):
-    data = page.data
+    data = page.data()
     scene = data["scenes"][0]
     assert data["steps"] == run.steps.tolist()
     for position, step in enumerate(data["steps"]):
@@ -208,11 +169,11 @@ def test_every_number_is_that_of_the_run(run, page):
 
 
 def test_the_array_has_its_sums_and_its_picture(run, page):
-    scene = page.data["scenes"][0]
+    scene = page.data()["scenes"][0]
     node = run.graph.index("table")
     form, shape, start, cells, rows, columns, members = scene["numbers"]["tracks"][node]
     assert (form, shape, rows, columns, members) == ("summary", [20, 10], 16, 10, [node])
-    steps = len(page.data["steps"])
+    steps = len(page.data()["steps"])
     low, high, mean, norm, zeros, nans, infs, _ = unpacked(scene["numbers"]["numbers"], steps)[start : start + 8, 3]
     value = run.frame(3).value("table")
     assert np.allclose(
@@ -224,15 +185,15 @@ def test_the_array_has_its_sums_and_its_picture(run, page):
 
 
 def test_findings_know_their_step_and_node(page):
-    found = [finding for finding in page.data["findings"] if finding["rule"] == "nan"]
+    found = [finding for finding in page.data()["findings"] if finding["rule"] == "nan"]
     assert found
     assert found[0]["step"] == BORN
-    assert page.data["steps"][found[0]["place"]] == BORN
-    assert found[0]["node"] in {node["name"] for node in page.data["scenes"][0]["nodes"]}
+    assert page.data()["steps"][found[0]["place"]] == BORN
+    assert found[0]["node"] in {node["name"] for node in page.data()["scenes"][0]["nodes"]}
 
 
 def test_every_view_has_a_place_for_every_node(page):
-    scene = page.data["scenes"][0]
+    scene = page.data()["scenes"][0]
     assert len(scene["views"]) > 3
     for view in scene["views"]:
         assert len(view["places"]) == len(scene["nodes"])
@@ -250,19 +211,19 @@ def test_every_view_has_a_place_for_every_node(page):
 
 
 def test_a_folded_card_has_the_numbers_of_all_rounds(run, page):
-    scene = page.data["scenes"][0]
+    scene = page.data()["scenes"][0]
     folded = next(view for view in scene["views"] if view["folded"])
     card = next(card for card in folded["nodes"] if card["count"] == 5 and not card["opens"])
     form, shape, start, _, _, _, members = scene["numbers"]["tracks"][card["track"]]
     assert (form, shape, len(members)) == ("full", [5], 5)
-    steps = len(page.data["steps"])
+    steps = len(page.data()["steps"])
     shown = unpacked(scene["numbers"]["numbers"], steps)[start : start + 5, 4]
     assert np.allclose(shown, [run.frame(4).values[member] for member in members], rtol=1e-6)
 
 
 def test_an_edge_carries_what_it_adds_to_the_gradient(run, page):
-    scene = page.data["scenes"][0]
-    steps = len(page.data["steps"])
+    scene = page.data()["scenes"][0]
+    steps = len(page.data()["steps"])
     numbers = unpacked(scene["numbers"]["numbers"], steps)
     frame = run.frame(5)
     assert scene["edges"]
@@ -280,7 +241,7 @@ def test_a_thousand_nodes_at_a_thousand_steps_fit(tmp_path):
     assert len(opened.graph) >= 1000
     saved = opened.save(tmp_path / "report.html")
     assert saved.stat().st_size < 10_000_000
-    data = Reader(saved.read_text("utf-8")).data
+    data = Reader(saved.read_text("utf-8")).data()
     assert len(opened) == data["total"] == 1000
     assert 100 < len(data["steps"]) < 1000
     assert {data["steps"][0], data["steps"][-1]} == {0, 999}
@@ -292,7 +253,7 @@ def test_a_thousand_nodes_at_a_thousand_steps_fit(tmp_path):
 
 def test_of_a_graph_too_large_for_a_page_a_part_is_shown(tmp_path):
     opened = chain(tmp_path / "run", 6000, 2)
-    scene = Reader(page_of(opened)).data["scenes"][0]
+    scene = Reader(page_of(opened)).data()["scenes"][0]
     assert scene["whole"] == len(opened.graph) > 4000
     assert 1 < len(scene["nodes"]) <= 60
     assert scene["nodes"][scene["outputs"][0]]["name"] == opened.graph.nodes[opened.graph.outputs[0]].name
@@ -300,13 +261,13 @@ def test_of_a_graph_too_large_for_a_page_a_part_is_shown(tmp_path):
 
 
 def test_steps_can_be_fewer(run):
-    data = Reader(page_of(run, steps=7)).data
+    data = Reader(page_of(run, steps=7)).data()
     assert len(data["steps"]) == 7
     assert {0, BORN, 29} <= set(data["steps"])
 
 
 def test_the_most_frequent_structures_are_drawn(tmp_path):
-    data = Reader(page_of(changing(tmp_path / "run"))).data
+    data = Reader(page_of(changing(tmp_path / "run"))).data()
     assert data["structures"] == 8
     assert len(data["scenes"]) == 4
     assert -1 in data["scene"]
@@ -315,7 +276,7 @@ def test_the_most_frequent_structures_are_drawn(tmp_path):
 
 
 def test_plain_losses_are_shown_too(tmp_path):
-    data = Reader(page_of(plain(tmp_path / "run"))).data
+    data = Reader(page_of(plain(tmp_path / "run"))).data()
     assert len(data["scenes"]) == 1
     assert any("had no graph" in note for note in data["notes"])
     assert [curve["name"] for curve in data["curves"]] == ["w"]
@@ -337,7 +298,7 @@ def test_what_was_summed_up_is_shown(tmp_path, level):
             log.step(loss)
             w.data = w.data * (1.0 - 0.1 * step)
             w.zero_grad()
-    data = Reader(page_of(gradviz.open_run(tmp_path / "run"))).data
+    data = Reader(page_of(gradviz.open_run(tmp_path / "run"))).data()
     track = data["scenes"][0]["numbers"]["tracks"][0]
     assert track[0] == "summary"
     norm = unpacked(data["scenes"][0]["numbers"]["numbers"], 5)[track[2] + 3]
@@ -354,7 +315,7 @@ def test_steps_out_of_order_come_in_order_and_the_later_counts(tmp_path):
             log.step(loss, step=number)
             w.data = w.data + 1.0
             w.zero_grad()
-    data = Reader(page_of(gradviz.open_run(tmp_path / "run"))).data
+    data = Reader(page_of(gradviz.open_run(tmp_path / "run"))).data()
     assert data["steps"] == data["loss"]["steps"] == [2, 3, 5, 6]
     assert unpacked(data["losses"], 4)[0].tolist() == [9.0, 16.0, 1.0, 25.0]
 
@@ -366,7 +327,7 @@ def test_the_loss_of_a_long_run_is_drawn_by_its_extremes(tmp_path):
     with gradviz.trace(tmp_path / "run", params={"w": w}) as log:
         for loss in losses.tolist():
             log.step(loss)
-    data = Reader(page_of(gradviz.open_run(tmp_path / "run"), steps=50)).data
+    data = Reader(page_of(gradviz.open_run(tmp_path / "run"), steps=50)).data()
     shown = data["loss"]["steps"]
     assert 2000 < len(shown) < 5000
     assert shown == sorted(shown)
@@ -388,7 +349,7 @@ def test_a_run_that_is_being_written_is_shown_as_it_is(tmp_path):
 def test_more_digits_get_more_room(run):
     widths = []
     for digits in (3, 9):
-        scene = Reader(page_of(run, precision=digits, steps=2)).data["scenes"][0]
+        scene = Reader(page_of(run, precision=digits, steps=2)).data()["scenes"][0]
         widths.append(next(card["box"][2] for card in scene["views"][0]["nodes"] if card["title"] == "b"))
     assert widths[1] > widths[0] + 20
 

@@ -2,10 +2,8 @@
 
 import base64
 import hashlib
-import json
 import math
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -21,49 +19,8 @@ from gradviz.views.drawing import draw
 from gradviz.views.slides import slides
 from gradviz.views.webpage import to_html
 from tests.hostile import HOSTILE
+from tests.pages import RAW, Reader
 from tests.pictures import article, chain, network, samples
-
-VOID = {"meta", "path", "rect", "line", "polygon", "ellipse", "polyline", "input", "br"}
-RAW = {"script", "style"}
-
-
-class Reader(HTMLParser):
-    """Reads a page and checks that what is opened is closed."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.open, self.elements, self.texts, self.raw = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        names = [name for name, _ in attrs]
-        assert len(names) == len(set(names)), (tag, names)
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-            if tag in RAW:
-                self.raw.append([tag, dict(attrs), ""])
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] in RAW:
-            self.raw[-1][2] += data
-        else:
-            self.texts.append((self.open[-1] if self.open else "", data))
-
-    def of(self, tag):
-        return [attrs for name, attrs in self.elements if name == tag]
-
-    def data(self):
-        return json.loads(next(text for tag, attrs, text in self.raw if attrs.get("type") == "application/json"))
 
 
 @pytest.fixture(scope="module")
