@@ -10,7 +10,7 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -34,6 +34,14 @@ from gradviz.sources.naming import held_names, unique_names
 NO_ATTRS: Mapping[str, Any] = FrozenMapping()  # one for all: a graph may have a million nodes
 
 
+class HasSite(Protocol):
+    """Anything that knows the code object (or None) and the offset of the expression that made it."""
+
+    @property
+    def site(self) -> tuple[Any, int]:
+        """The code object and the offset."""
+
+
 class Sites:
     """What is known of the places in a program where the nodes of one graph were made, looked up once each."""
 
@@ -42,7 +50,7 @@ class Sites:
         self._sources: dict[tuple[int, int], Source | None] = {(id(None), 0): None}
         self._assigned: dict[tuple[int, int], str | None] = {(id(None), 0): None}
 
-    def source(self, e: Entry) -> Source | None:
+    def source(self, e: HasSite) -> Source | None:
         """Return the expression that made the tensor, if it is known."""
         code, offset = e.site
         key = id(code), offset
@@ -51,7 +59,7 @@ class Sites:
             self._sources[key] = at and Source(self._shown(at.file), *at[1:])
         return self._sources[key]
 
-    def assigned(self, e: Entry) -> str | None:
+    def assigned(self, e: HasSite) -> str | None:
         """Return the variable the tensor was assigned to where it was made."""
         code, offset = e.site
         key = id(code), offset
@@ -140,6 +148,16 @@ def _node(i: int, name: str, e: Entry, inputs: tuple[int, ...], source: Source |
         symbol="" if leaf else op.symbol,
         formulas=() if leaf else _formulas(op, len(inputs)),
     )
+
+
+def look_of(op: str) -> tuple[str, tuple[str, ...], bool] | None:
+    """Return the sign, the formulas and whether it is elementwise, of an op of the engine; None if there is none.
+
+    >>> look_of("sin")
+    ('sin', ('cos({0})',), True)
+    """
+    found = OPS.get(op)
+    return None if found is None else (found.symbol, found.formulas, found.elementwise)
 
 
 def _formulas(op: Any, count: int) -> tuple[str, ...]:
@@ -298,6 +316,7 @@ def edge_numbers(recorded: Graph, values: Sequence[Any], grads: Sequence[Any]) -
 
 __all__ = [
     "RuleNumbers",
+    "Sites",
     "Structures",
     "check_rules",
     "edge_numbers",
@@ -306,6 +325,7 @@ __all__ = [
     "graph",
     "leaf_reader",
     "leaves",
+    "look_of",
     "names",
     "node_made",
     "numbers",

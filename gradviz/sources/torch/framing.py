@@ -1,0 +1,95 @@
+"""From calls to a Frame: which of them the result was made of, what they are called, and their numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gradviz.graphs import Frame, Graph, Node
+from gradviz.sources import own
+from gradviz.sources.naming import unique_names
+from gradviz.sources.torch.calls import Call
+from gradviz.sources.torch.edges import CallNumbers
+from gradviz.sources.torch.looks import attributes, look_of
+from gradviz.sources.torch.numbers import number
+
+__all__ = ["Structure", "frame_of", "needed", "structure_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """The graph of some calls, and which of them its nodes are."""
+
+    graph: Graph
+    places: tuple[int, ...]
+
+
+def needed(calls: Sequence[Call], outputs: Iterable[int]) -> list[int]:
+    """Return the positions of everything these outputs were made of, ascending.
+
+    >>> needed([Call("a", "input"), Call("b", "input"), Call("neg", inputs=(1,))], [2])
+    [1, 2]
+    """
+    found = set(outputs)
+    for place in range(max(found, default=-1), -1, -1):
+        if place in found:
+            found.update(calls[place].inputs)
+    return sorted(found)
+
+
+def structure_of(calls: Sequence[Call], outputs: Sequence[int]) -> Structure:
+    """Return the graph of what these outputs were made of."""
+    places = needed(calls, outputs)
+    ids = {place: i for i, place in enumerate(places)}
+    kept = [calls[place] for place in places]
+    sites = own.Sites()
+    names = _names(kept, sites)
+    nodes = [_node(i, name, call, ids, sites) for i, (call, name) in enumerate(zip(kept, names, strict=True))]
+    return Structure(Graph(tuple(nodes), tuple(ids[place] for place in outputs)), tuple(places))
+
+
+def frame_of(
+    calls: Sequence[Call], made: Structure, *, step: int | None = None, meta: Mapping[str, Any] | None = None
+) -> Frame:
+    """Return the frame of calls whose structure is known, with all their numbers copied."""
+    kept = [calls[place] for place in made.places]
+    values = [number(call.value) for call in kept]
+    grads = [number(call.grad) for call in kept]
+    edges = CallNumbers(made.graph, kept, values, grads)
+    return Frame(made.graph, values, grads, edges, step, meta or {})
+
+
+def _node(i: int, name: str, call: Call, ids: Mapping[int, int], sites: own.Sites) -> Node:
+    symbol, formulas, _ = look_of(call.op) if call.kind == "op" else ("", (), False)
+    inputs = tuple([ids[place] for place in call.inputs])
+    attrs = attributes(call) if call.kind == "op" else {}
+    if call.origin:
+        attrs = {**attrs, "origin": call.origin}
+    return Node(
+        id=i,
+        name=name,
+        op=call.op,
+        kind=call.kind,
+        inputs=inputs,
+        shape=tuple(call.shape),
+        dtype=call.dtype,
+        attrs=attrs,
+        scope=call.scope,
+        source=sites.source(call),
+        symbol=symbol,
+        formulas=formulas[: len(inputs)],
+    )
+
+
+def _names(calls: Sequence[Call], sites: own.Sites) -> list[str]:
+    """Name what has a name, then what was assigned to a variable once, then the rest by its op."""
+    assigned = [None if call.name or call.kind != "op" else sites.assigned(call) for call in calls]
+    often = Counter(name for name in assigned if name)
+    claimed = {call.name for call in calls if call.name}
+    wishes = [
+        call.name or (name if name and often[name] == 1 and name not in claimed else None)
+        for call, name in zip(calls, assigned, strict=True)
+    ]
+    return unique_names(wishes, [call.op for call in calls])

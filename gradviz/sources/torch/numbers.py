@@ -1,0 +1,86 @@
+"""Numbers of PyTorch's tensors: copied while a program runs, turned into NumPy's when somebody looks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+__all__ = ["as_tensor", "copied", "dtype_name", "number", "plain"]
+
+NUMPY_KNOWS = frozenset(
+    (
+        torch.float64, torch.float32, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8,
+        torch.bool, torch.complex64, torch.complex128,
+    )
+)  # fmt: skip
+
+
+def dtype_name(t: torch.Tensor) -> str:
+    """Return the name of a dtype as PyTorch has it.
+
+    >>> dtype_name(torch.zeros(1, dtype=torch.bfloat16))
+    'bfloat16'
+    """
+    return str(t.dtype)[6:]
+
+
+def plain(t: torch.Tensor) -> torch.Tensor | None:
+    """Return an ordinary tensor with the numbers that this process has of ``t``: its shard, its dense form.
+
+    None for a tensor without numbers (a meta or fake tensor, one whose storage was freed, a nested one).
+    """
+    t = t.detach()
+    if hasattr(t, "to_local"):  # a DTensor: the shard of this process
+        t = t.to_local()
+        t = t.wait() if hasattr(t, "wait") else t
+    if t.is_nested or t.device.type == "meta":
+        return None
+    if t.is_quantized:
+        return t.dequantize()
+    if t.layout is not torch.strided:
+        return t.to_dense()
+    if type(t) not in {torch.Tensor, torch.nn.Parameter}:
+        if hasattr(t, "fake_mode") or hasattr(t, "_is_functorch"):
+            return None
+        return t.as_subclass(torch.Tensor)
+    return None if t.numel() and t.untyped_storage().nbytes() == 0 else t
+
+
+def copied(t: torch.Tensor) -> torch.Tensor | None:
+    """Return a copy that nothing changes later, on the device of ``t``; None for a tensor without numbers.
+
+    >>> t = torch.ones(2, requires_grad=True)
+    >>> copied(t), copied(torch.ones(2, device="meta")) is None
+    (tensor([1., 1.]), True)
+    """
+    with torch.no_grad():
+        found = plain(t)
+        return None if found is None else found.clone()
+
+
+def number(t: torch.Tensor | None) -> Any:
+    """Return a float or a NumPy array with the numbers of ``t``; what NumPy has no dtype for becomes float32.
+
+    >>> number(torch.tensor([1.5], dtype=torch.bfloat16)), number(torch.tensor(2.0)), number(None)
+    (array([1.5], dtype=float32), 2.0, None)
+    """
+    if t is None:
+        return None
+    found = plain(t)
+    if found is None:
+        return None
+    found = found.cpu().resolve_conj().resolve_neg()
+    if found.dtype not in NUMPY_KNOWS:
+        found = found.to(torch.complex64 if found.is_complex() else torch.float32)
+    array = found.numpy()
+    return float(array) if array.ndim == 0 and array.dtype.kind in "biuf" else array
+
+
+def as_tensor(value: Any, dtype: str) -> torch.Tensor:
+    """Return a new tensor on the CPU with the numbers of a frame, in the dtype that PyTorch had them in.
+
+    >>> as_tensor(2.0, "bfloat16")
+    tensor(2., dtype=torch.bfloat16)
+    """
+    return torch.tensor(value, dtype=getattr(torch, dtype, None))
