@@ -37,6 +37,7 @@ class Call:
         "dtype",
         "func",
         "grad",
+        "grad_stats",
         "index",
         "inputs",
         "kind",
@@ -48,6 +49,7 @@ class Call:
         "scope",
         "shape",
         "site",
+        "stats",
         "value",
     )
 
@@ -82,6 +84,8 @@ class Call:
         self.site = site  # the code object and the offset of the call in the user's program
         self.index: int | None = None
         self.random: Any = None
+        self.stats: Any = None  # what was measured of value and gradient where no copies are kept
+        self.grad_stats: Any = None
         self.origin = ""
 
     def __repr__(self) -> str:

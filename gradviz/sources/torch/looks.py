@@ -122,7 +122,7 @@ def _schemas(op: str) -> Iterator[tuple[str, ...]]:
 
     found = torch._C._jit_get_schemas_for_operator(f"aten::{op}")
     for schema in sorted(found, key=lambda schema: len(schema.arguments)):
-        yield tuple(argument.name for argument in schema.arguments)
+        yield tuple(argument.name for argument in schema.arguments if not argument.kwarg_only)
 
 
 @lru_cache(maxsize=1024)
