@@ -35,13 +35,18 @@ class CallNumbers:
         self._uses: list[int] | None = None
         self._parts: dict[int, dict[int, int]] | None = None
 
+    @property
+    def calls(self) -> Sequence[Call]:
+        """The call of every node."""
+        return self._calls
+
     def grad(self, src: int, dst: int, arg: int) -> Any:
         """Return what this edge contributed to the gradient of ``src``; None if nothing flows or it is not known."""
         if self._grads[src] is None:
             return None
         if self._number_of_uses(src) == 1 and src not in self._graph.outputs:
             return self._grads[src]
-        if self._grads[dst] is None and not self._results(dst):
+        if self._grads[dst] is None and not self.results(dst):
             return None
         return self.sent(dst, arg, self._grads[dst])
 
@@ -104,6 +109,15 @@ class CallNumbers:
             found.append(t.requires_grad_() if place in wanted and can else t)
         return found
 
+    def results(self, dst: int) -> Mapping[int, int]:
+        """Return the nodes that are results of this one, by their index."""
+        if self._parts is None:
+            self._parts = {}
+            for node, call in zip(self._graph.nodes, self._calls, strict=True):
+                if call.index is not None:
+                    self._parts.setdefault(node.inputs[0], {})[call.index] = node.id
+        return self._parts.get(dst, {})
+
     # -- working them out ----------------------------------------------------------------------
 
     def _pulled(self, dst: int, arg: int, g: Any, *, is_local: bool) -> Any:
@@ -129,7 +143,7 @@ class CallNumbers:
         """Return the gradient of every result."""
         if g is not None and len(results) == 1:
             return [_like(g, results[0])]
-        taken = self._results(dst)
+        taken = self.results(dst)
         found: list[Any] = [None] * len(results)
         for index, node in taken.items():
             if index < len(found) and self._grads[node] is not None:
@@ -137,15 +151,6 @@ class CallNumbers:
         if g is not None and not taken:
             found[0] = _like(g, results[0])
         return found
-
-    def _results(self, dst: int) -> Mapping[int, int]:
-        """Return the nodes that are results of this one, by their index."""
-        if self._parts is None:
-            self._parts = {}
-            for node, call in zip(self._graph.nodes, self._calls, strict=True):
-                if call.index is not None:
-                    self._parts.setdefault(node.inputs[0], {})[call.index] = node.id
-        return self._parts.get(dst, {})
 
     def _number_of_uses(self, src: int) -> int:
         if self._uses is None:
