@@ -36,7 +36,7 @@ from .engine.functions import *  # noqa: F403 - every op by its name, see functi
 from .errors import GradvizError
 from .graphs import Frame, Graph, GraphDiff, Node, Source
 from .rules.findings import Finding
-from .sources import frame, graph
+from .sources import capture, frame, graph
 from .tracing.comparing import RunDiff, diff
 from .tracing.descent import Descent, descend
 from .tracing.divergence import Divergence
@@ -81,6 +81,7 @@ __all__ = [
     "assert_reaches",
     "assert_same",
     "breakpoint",
+    "capture",
     "constant",
     "debug",
     "debugging",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from gradviz.errors import GradvizTypeError, GradvizValueError
+from gradviz.errors import GradvizTypeError, GradvizValueError, MissingExtraError
 from gradviz.graphs import Frame, Graph, Node
 
 SOURCES = {"gradviz": "gradviz.sources.own"}
@@ -54,6 +54,42 @@ def frame(x: Any, *, params: Mapping[str, Any] | None = None) -> Frame:
         return Frame(x, (None,) * len(x), (None,) * len(x))
     made: Frame = _source_of(x).frame(x, _names(params))
     return made
+
+
+def capture(model: Any = None, *, keep: int | None = None, level: str = "full") -> Any:
+    """Watch a PyTorch program from the start: every call with its value, gradient, module and source line.
+
+    Use it around a training loop, or one step of it::
+
+        with gradviz.capture(model) as cap:
+            loss = criterion(model(x), y)
+            loss.backward()
+        cap.frame()  # the last step, as a Frame
+
+    A step ends with its backward pass (``loss.backward()``, ``torch.autograd.backward`` or ``grad``); ``cap.frame(k)``
+    is step k, counted from 0, ``len(cap)`` how many are kept: the last ``keep``, or as many as fit into 1 GB. ``model``
+    gives names to parameters and scopes to operations; without it, they are those of the first module that is called.
+    With ``level="stats"`` nothing is copied: of every value and gradient seven numbers are measured. Compiled modules
+    run as they are written while they are watched. Nothing is changed: neither numbers, nor random numbers, nor
+    buffers; and nothing is left behind. Only this thread is watched.
+
+    Raises GradvizTypeError if ``model`` is no ``torch.nn.Module``.
+
+    >>> import torch
+    >>> w = torch.tensor(3.0, requires_grad=True)
+    >>> with capture() as cap:
+    ...     loss = w * w
+    ...     loss.backward()
+    >>> cap.frame().value("loss"), cap.frame().grad("w")
+    (9.0, 6.0)
+    """
+    try:
+        from gradviz.sources.torch.recorder import Capture
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError.of("PyTorch", "torch") from error
+    return Capture(model, keep=keep, level=level)
 
 
 def node_of(x: Any, ref: Any) -> Any:

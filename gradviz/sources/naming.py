@@ -8,6 +8,7 @@ where it was made, and at last the op with a number. Names are unique within a g
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 PACKAGE = str(Path(__file__).resolve().parent.parent)
+LIBRARIES = ("torch",)
 FRAMES_LIMIT = 20  # how far up the stack variables are looked for
 ITEMS_LIMIT = 10_000  # how many items of containers are looked at in one frame
 
@@ -34,14 +36,22 @@ def held_names(wanted: set[int]) -> dict[int, str]:
 
 def _visible(frame: FrameType | None) -> Iterator[Mapping[str, Any]]:
     """Yield the variables of the user's frames, from the innermost outwards, each function's globals last."""
-    depth = 0
+    depth, hidden = 0, (PACKAGE, *_libraries())
     while frame is not None and depth < FRAMES_LIMIT:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
+        if not frame.f_code.co_filename.startswith(hidden):
             depth += 1
             yield dict(frame.f_locals)
             if frame.f_locals is not frame.f_globals:
                 yield dict(frame.f_globals)
         frame = frame.f_back
+
+
+def _libraries() -> Iterator[str]:
+    """Yield where the frameworks lie whose own variables are nobody's names, if they are loaded."""
+    for name in LIBRARIES:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file:
+            yield str(Path(file).parent) + os.sep
 
 
 def _named(variables: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:

@@ -84,7 +84,8 @@ def _node(i: int, name: str, call: Call, ids: Mapping[int, int], sites: own.Site
 
 
 def _names(calls: Sequence[Call], sites: own.Sites) -> list[str]:
-    """Name what has a name, then what was assigned to a variable once, then the rest by its op."""
+    """Name what has a name, what was assigned to a variable once, what a module does alone, then the rest by its op."""
+    alone = Counter(call.scope for call in calls if call.kind == "op")
     assigned = [None if call.name or call.kind != "op" else sites.assigned(call) for call in calls]
     often = Counter(name for name in assigned if name)
     claimed = {call.name for call in calls if call.name}
@@ -92,4 +93,7 @@ def _names(calls: Sequence[Call], sites: own.Sites) -> list[str]:
         call.name or (name if name and often[name] == 1 and name not in claimed else None)
         for call, name in zip(calls, assigned, strict=True)
     ]
+    for place, call in enumerate(calls):
+        if wishes[place] is None and call.kind == "op" and call.scope and alone[call.scope] == 1:
+            wishes[place] = ".".join(call.scope)
     return unique_names(wishes, [call.op for call in calls])

@@ -1,0 +1,118 @@
+"""One recorded step: its calls, the structure they have, and the frame they make."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradviz.graphs import Frame
+from gradviz.sources.naming import held_names
+from gradviz.sources.torch.calls import SLOT, Call
+from gradviz.sources.torch.framing import Structure, frame_of, needed, structure_of
+from gradviz.sources.torch.measuring import fetched
+
+if TYPE_CHECKING:
+    from gradviz.sources.torch.tape import Tape
+
+__all__ = ["Moment", "Structures"]
+
+PLAIN = (int, float, str, bool, type(None), type(SLOT))
+NODE_BYTES = 500
+
+
+class Moment:
+    """One step that was recorded: the calls its result was made of, in the order of the nodes of ``structure.graph``.
+
+    ``number`` counts the steps of a capture from 0.
+    """
+
+    def __init__(self, number: int, structure: Structure, calls: Sequence[Call], *, has_values: bool) -> None:
+        self.number = number
+        self.structure = structure
+        self.calls = [calls[place] for place in structure.places]
+        self.has_values = has_values
+
+    @cached_property
+    def nbytes(self) -> int:
+        """How much memory it takes, in bytes."""
+        numbers = (t for call in self.calls for t in (call.value, call.grad) if t is not None)
+        return NODE_BYTES * len(self.calls) + sum(int(t.numel() * t.element_size()) for t in numbers)
+
+    @cached_property
+    def _frame(self) -> Frame:
+        everything = Structure(self.structure.graph, tuple(range(len(self.calls))))
+        meta = {"source": "torch", "how": "recorded" if self.has_values else "only measured"}
+        return frame_of(self.calls, everything, step=self.number, meta=meta)
+
+    def frame(self, step: int | None = None) -> Frame:
+        """Return the frame; ``step`` is its number if it is to be another one."""
+        made = self._frame
+        if step is None or step == self.number:
+            return made
+        return Frame(made.graph, made.values, made.grads, made.edges, step, made.meta)
+
+    def stats(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what was measured of the values and of the gradients, a row of seven numbers for each node."""
+        rows = fetched([*(call.stats for call in self.calls), *(call.grad_stats for call in self.calls)])
+        return rows[: len(self.calls)], rows[len(self.calls) :]
+
+
+class Structures:
+    """The structures that were met so far: steps that are alike have one graph, made once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Structure] = {}
+
+    def of(self, tape: Tape, outputs: Sequence[int]) -> Structure:
+        """Return the structure of what these outputs were made of.
+
+        One that is new is named by the variables that hold its inputs at this moment.
+        """
+        places = needed(tape.calls, outputs)
+        key = _key(tape.calls, places, outputs)
+        found = self._known.get(key)
+        if found is None:
+            _name_inputs(tape, places)
+            made = structure_of(tape.calls, outputs)
+            found = self._known.setdefault(key, made)
+        if found.places != tuple(places):  # the same graph, but other calls lay between: they are left out
+            found = Structure(found.graph, tuple(places))
+        return found
+
+
+def _name_inputs(tape: Tape, places: Sequence[int]) -> None:
+    """Name the leaves that no model names by the variables of the program that hold them."""
+    unnamed = {
+        id(t): tape.calls[place]
+        for place in places
+        if tape.calls[place].kind != "op" and not tape.calls[place].name and (t := tape.tensors[place]) is not None
+    }
+    for key, name in held_names(set(unnamed)).items() if unnamed else ():
+        unnamed[key].name = name
+
+
+def _key(calls: Sequence[Call], places: Sequence[int], outputs: Sequence[int]) -> Hashable:
+    """Return something that is equal for equal structures: what was called, where, on what."""
+    ids = {place: i for i, place in enumerate(places)}
+    found: list[Any] = [ids[place] for place in outputs]
+    for place in places:
+        call = calls[place]
+        code, offset = call.site
+        found += (call.op, call.kind, call.shape, call.dtype, call.scope, id(code), offset, call.index)
+        found += [ids[i] for i in call.inputs]
+        if call.kind == "op":
+            found += (_plain(call.args), _plain(call.kwargs))
+    return tuple(found)
+
+
+def _plain(x: Any) -> Hashable:
+    """Return arguments as something that can be compared."""
+    if isinstance(x, PLAIN):
+        return x
+    if isinstance(x, tuple) and all(isinstance(item, PLAIN) for item in x):
+        return x
+    return repr(x) if sys.getsizeof(x) < 10_000 else type(x).__name__

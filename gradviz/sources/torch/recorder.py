@@ -1,0 +1,367 @@
+"""`gradviz.capture` for PyTorch: every call of a step with its value, its gradient, its module and its line."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import CodeType, TracebackType
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from gradviz.errors import GradvizIndexError, GradvizTypeError, GradvizValueError
+from gradviz.graphs import Frame, Graph
+from gradviz.sources.torch import kinds, presence
+from gradviz.sources.torch.calls import Call, with_slots
+from gradviz.sources.torch.looks import name_of
+from gradviz.sources.torch.modules import Modules
+from gradviz.sources.torch.moments import Moment, Structures
+from gradviz.sources.torch.tape import Tape, version
+
+__all__ = ["Capture"]
+
+LEVELS = ("full", "stats")
+LIMIT = 1 << 30  # bytes of earlier steps that are kept
+
+
+class Capture:
+    """Records what a PyTorch program computes, from ``start`` (or ``with``) to ``stop``.
+
+    A step ends with a backward pass: everything its result was made of is kept as one `Frame`. See `gradviz.capture`.
+    """
+
+    def __init__(self, model: Any = None, *, keep: int | None = None, level: str = "full") -> None:
+        if model is not None and not isinstance(model, torch.nn.Module):
+            raise GradvizTypeError(f"model is a {type(model).__name__}", hint="give a torch.nn.Module, or nothing")
+        if level not in LEVELS:
+            raise GradvizValueError(f"level={level!r}", hint=f"choose one of {', '.join(LEVELS)}")
+        if keep is not None and keep < 1:
+            raise GradvizValueError(f"keep={keep}", hint="give the number of steps to keep, or None: as memory allows")
+        self.on_step: Callable[[Moment], None] | None = None
+        self._model = model
+        self._keep = keep
+        self._level = level
+        self._modules = Modules(model)
+        self._structures = Structures()
+        self._moments: list[Moment] = []
+        self._count = 0
+        self._tape = self._new_tape()
+        self._roots: list[int] = []  # where the backward passes of this step began
+        self._last_root: Any = None
+        self._is_done = False  # a backward pass is over, and nothing has been computed since
+        self._muted = 0
+        self._thread = 0
+        self._home: Any = None  # the frame of the generator that this was started in
+        self._mode: _Mode | None = None
+        self._present: presence.Presence | None = None
+
+    # -- beginning and end ---------------------------------------------------------------------
+
+    def start(self) -> Capture:
+        """Begin to record what this thread computes."""
+        if self._mode is not None:
+            raise GradvizValueError("this capture has been started already", hint="stop() it, or make another")
+        self._thread = threading.get_ident()
+        self._home = presence.generator_frame(sys._getframe(1))
+        self._mode = _Mode(self)
+        self._present = presence.Presence(self)
+        self._present.enter()
+        torch.overrides._push_mode(self._mode)
+        return self
+
+    def stop(self) -> None:
+        """Finish the last step and leave nothing behind; a second call does nothing."""
+        if self._mode is None:
+            return
+        presence.remove_mode(self._mode)
+        self._mode = self._home = None
+        if self._present is not None:
+            self._present.leave()
+            self._present = None
+        self._modules.unwind()
+        self._cut()
+        self._tape.close()
+
+    def abandon(self) -> None:
+        """Record nothing more in this process: it is the child of a fork."""
+        self._muted = 1 << 30
+        self.on_step = None
+
+    def __enter__(self) -> Capture:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether what happens at this moment, in this thread, is to be recorded."""
+        if self._muted or self._mode is None or threading.get_ident() != self._thread:
+            return False
+        return self._home is None or self._home.f_back is not None
+
+    # -- what was recorded ---------------------------------------------------------------------
+
+    @property
+    def steps(self) -> list[int]:
+        """The numbers of the steps that are kept, ascending."""
+        self._settle()
+        return [moment.number for moment in self._moments]
+
+    @property
+    def frames(self) -> list[Frame]:
+        """The frames of the steps that are kept."""
+        self._settle()
+        return [moment.frame() for moment in self._moments]
+
+    def __len__(self) -> int:
+        self._settle()
+        return len(self._moments)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return iter(self.frames)
+
+    def __repr__(self) -> str:
+        return f"Capture({len(self._moments)} steps, {'off' if self._mode is None else 'recording'})"
+
+    def frame(self, step: int = -1) -> Frame:
+        """Return the frame of a step by its number; negative numbers count from the last one.
+
+        Raises GradvizIndexError for a step that was not recorded, or is not kept any more.
+        """
+        return self.moment(step).frame()
+
+    def graph(self, step: int = -1) -> Graph:
+        """Return the graph of a step."""
+        return self.moment(step).structure.graph
+
+    def moment(self, step: int = -1) -> Moment:
+        """Return a step as it was recorded."""
+        self._settle()
+        number = step if step >= 0 else self._count + step
+        found = next((moment for moment in self._moments if moment.number == number), None)
+        if found is None:
+            kept = f"kept are {self.steps[0]} to {self.steps[-1]}" if self._moments else "nothing was recorded"
+            hint = "keep more with gradviz.capture(model, keep=...)" if 0 <= number < self._count else ""
+            raise GradvizIndexError(f"there is no step {step}: {kept}", hint=hint)
+        return found
+
+    def taken(self, loss: Any = None) -> Moment:
+        """Finish the step that made ``loss`` (None: that of the last backward pass) and return it.
+
+        Raises GradvizValueError if nothing of it was recorded.
+        """
+        place = self._tape.find(loss) if isinstance(loss, torch.Tensor) else None
+        if place is not None and place not in self._roots:
+            self._roots = [place]
+        before = self._count
+        if place is not None or self._roots:
+            self._cut()
+        elif loss is not None and self._moments and self._last_root is loss:
+            return self._moments[-1]
+        if self._count == before:
+            raise GradvizValueError(
+                "nothing was recorded of this loss", hint="compute it and call backward() while the capture is on"
+            )
+        return self._moments[-1]
+
+    # -- recording -----------------------------------------------------------------------------
+
+    def _new_tape(self) -> Tape:
+        return Tape(self._modules.named, keeps_values=self._level == "full")
+
+    def call(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Make a call of the program, and record it."""
+        kind = kinds.kind_of(func)
+        if kind == kinds.SILENT or not self.is_listening or torch._C._functorch.peek_interpreter_stack() is not None:
+            return func(*args, **kwargs)
+        if kind == kinds.BACKWARD:
+            return self._backward(func, args, kwargs)
+        if self._is_done and not torch.is_grad_enabled():
+            return func(*args, **kwargs)  # an update, or a look at the results
+        if kind == kinds.FORGETS:
+            out = func(*args, **kwargs)
+            self._tape.forget(args[0])
+            return out
+        site, is_hidden = presence.site(sys._getframe(2))
+        if is_hidden:
+            return func(*args, **kwargs)
+        return self._recorded(func, args, kwargs, site)
+
+    def _recorded(
+        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], site: tuple[CodeType | None, int]
+    ) -> Any:
+        """Make a call and enter it on the tape."""
+        if self._is_done:
+            self._cut()
+        operands: list[torch.Tensor] = []
+        slots, named_slots = with_slots(tuple(args), operands), with_slots(dict(kwargs), operands)
+        if not operands:  # new numbers: they are entered when they are used
+            return func(*args, **kwargs)
+        tape = self._tape
+        op, is_reversed = name_of(func)
+        inputs = [tape.place_of(t) for t in operands]
+        versions = [version(t) for t in operands]
+        random = torch.get_rng_state() if op in kinds.RANDOM and self._level == "full" else None
+        out = func(*args, **kwargs)
+        if out is NotImplemented:
+            return out
+        changed = [t for t, before in zip(operands, versions, strict=True) if version(t) != before]
+        if any(out is t for t in operands) and not changed:
+            return out  # nothing was to be done, as by contiguous()
+        if not changed and not _has_tensors(out):
+            return out
+        call = Call(op, inputs=inputs, func=func, args=slots, kwargs=named_slots, scope=self._modules.running[-1])
+        call.site, call.random = site, random
+        if is_reversed and len(inputs) == 2:
+            call.inputs, call.func = [inputs[1], inputs[0]], presence.swapped(func)
+        tape.add_results(call, out, changed)
+        return out
+
+    def function_applied(self, cls: Any, args: Sequence[Any], kwargs: Mapping[str, Any], apply: Any) -> Any:
+        """Make a call of a user's autograd.Function, and record it as one node."""
+        if self._is_done:
+            self._cut()
+        is_again = cls.__name__ not in {"CheckpointFunction"}  # what it would call again is the user's own block
+        site, _ = presence.site(sys._getframe(2))
+        operands: list[torch.Tensor] = []
+        slots, named_slots = with_slots(tuple(args), operands), with_slots(dict(kwargs), operands)
+        inputs = [self._tape.place_of(t) for t in operands]
+        versions = [version(t) for t in operands]
+        self._muted += 1
+        try:
+            out = apply(*args, **kwargs)
+        finally:
+            self._muted -= 1
+        changed = [t for t, before in zip(operands, versions, strict=True) if version(t) != before]
+        call = Call(cls.__name__, inputs=inputs, args=slots, kwargs=named_slots, scope=self._modules.running[-1])
+        call.func, call.site = cls.apply if is_again else None, site
+        self._tape.add_results(call, out, changed)
+        return out
+
+    # -- modules -------------------------------------------------------------------------------
+
+    def entered(self, module: torch.nn.Module) -> None:
+        """Take note that a module begins to run."""
+        tape = self._tape
+        if len(self._modules.running) == 1 and not torch.is_grad_enabled() and tape.calls and not tape.needs_grad:
+            self._tape.close()  # looks at a model, batch after batch: none of them is part of a step
+            self._tape = self._new_tape()
+        self._modules.enter(module)
+
+    def left(self) -> None:
+        """Take note that a module has ended."""
+        self._modules.leave()
+
+    # -- steps ---------------------------------------------------------------------------------
+
+    def _backward(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run a backward pass of the program, and keep its gradients."""
+        given = args[0] if args else kwargs.get("outputs", kwargs.get("tensors"))
+        roots = [t for t in (given if isinstance(given, tuple | list) else [given]) if isinstance(t, torch.Tensor)]
+        is_part = func is torch.autograd.grad and bool(kwargs.get("create_graph"))
+        if is_part:
+            return self._differentiated(func, args, kwargs, roots)
+        places = [self._tape.place_of(t) for t in roots]
+        self._muted += 1
+        try:
+            out = func(*args, **kwargs)
+        finally:
+            self._muted -= 1
+        self._tape.collect()
+        if func is torch.autograd.grad:
+            self._keep_returned(args, kwargs, out)
+        self._roots = list(dict.fromkeys([*self._roots, *places]))
+        self._last_root = roots[-1] if roots else None
+        self._is_done = True
+        self._structures.of(self._tape, self._roots)  # while the variables of the program say what is what
+        return out
+
+    def _differentiated(
+        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], roots: Sequence[torch.Tensor]
+    ) -> Any:
+        """Record a derivative that is a part of the computation: one node."""
+        tape = self._tape
+        wanted = args[1] if len(args) > 1 else kwargs["inputs"]
+        operands = [*roots, *(wanted if isinstance(wanted, tuple | list) else [wanted])]
+        inputs = [tape.place_of(t) for t in operands]
+        site, _ = presence.site(sys._getframe(3))
+        self._muted += 1
+        tape.is_muted = True
+        try:
+            out = func(*args, **kwargs)
+        finally:
+            self._muted -= 1
+            tape.is_muted = False
+        tape.add_results(Call("grad", inputs=inputs, scope=self._modules.running[-1], site=site), out, ())
+        return out
+
+    def _keep_returned(self, args: Sequence[Any], kwargs: Mapping[str, Any], out: Sequence[Any]) -> None:
+        """Keep the gradients that autograd.grad has returned instead of leaving them in ``.grad``."""
+        wanted = args[1] if len(args) > 1 else kwargs["inputs"]
+        for t, g in zip(wanted if isinstance(wanted, tuple | list) else [wanted], out, strict=True):
+            place = self._tape.find(t) if isinstance(t, torch.Tensor) else None
+            if place is not None and isinstance(g, torch.Tensor):
+                self._tape.set_grad(self._tape.calls[place], g)
+
+    def optimizer_steps(self) -> None:
+        """Take note that the parameters are about to be changed."""
+        if self._is_done:
+            self._cut()
+
+    def _settle(self) -> None:
+        """Finish a step that is complete, when somebody asks for it."""
+        if self._is_done:
+            self._cut()
+
+    def _cut(self) -> None:
+        """End a step: keep what its result was made of, and begin another."""
+        tape, outputs = self._tape, self._roots
+        self._is_done, self._roots = False, []
+        outputs = outputs or _sinks(tape.calls)
+        if outputs:
+            structure = self._structures.of(tape, outputs)
+            moment = Moment(self._count, structure, tape.calls, has_values=self._level == "full")
+            self._count += 1
+            self._moments.append(moment)
+            self._drop_old()
+        tape.close()
+        self._tape = self._new_tape()
+        if outputs and self.on_step is not None:
+            self.on_step(self._moments[-1])
+
+    def _drop_old(self) -> None:
+        if self._keep is not None:
+            del self._moments[: -self._keep]
+            return
+        room = LIMIT - sum(moment.nbytes for moment in self._moments)
+        while room < 0 and len(self._moments) > 1:
+            room += self._moments.pop(0).nbytes
+
+
+class _Mode(TorchFunctionMode):  # type: ignore[misc]
+    """Hands every call of a function of PyTorch to a capture."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._call = capture.call
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return self._call(func, args, kwargs or {})
+
+
+def _has_tensors(out: Any) -> bool:
+    if isinstance(out, tuple | list):
+        return any(isinstance(item, torch.Tensor | tuple | list) and _has_tensors(item) for item in out)
+    return isinstance(out, torch.Tensor)
+
+
+def _sinks(calls: Sequence[Call]) -> list[int]:
+    """Return the places of results that nothing else was computed from."""
+    used = {place for call in calls for place in call.inputs}
+    return [place for place, call in enumerate(calls) if call.kind == "op" and place not in used]

@@ -1,0 +1,219 @@
+"""What was computed since the last step: calls in order, and which of them made the tensors that are alive."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from types import CodeType
+from typing import Any
+
+import torch
+
+from gradviz.sources.torch.calls import Call
+from gradviz.sources.torch.measuring import measured
+from gradviz.sources.torch.numbers import copied, dtype_name
+
+__all__ = ["Tape"]
+
+UNSEEN_LIMIT = 100_000  # autograd nodes looked at to find what an unseen result was made of
+BACKWARD_NAME = re.compile(r"Backward\d*$")
+CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+Site = tuple[CodeType | None, int]
+Scope = tuple[str, ...]
+Named = Callable[[torch.Tensor], tuple[str | None, Scope]]  # what a model calls a leaf, and where it belongs
+
+
+class Tape:
+    """The calls of one step.
+
+    A tensor is known by its identity and its version: what was written to since it was recorded is another value.
+    ``keeps_values`` says whether values and gradients are copied, or only measured.
+    """
+
+    def __init__(self, named: Named, *, keeps_values: bool) -> None:
+        self.calls: list[Call] = []
+        self.tensors: list[torch.Tensor | None] = []  # of each call its tensor, while the step lasts
+        self.needs_grad = False  # whether anything here requires a gradient
+        self.is_muted = False  # whether gradients that pass by belong to something else
+        self._named = named
+        self._keeps_values = keeps_values
+        self._known: dict[int, tuple[torch.Tensor, int, int]] = {}  # tensor, version, place by id
+        self._writers: dict[int, int] = {}  # the last call that wrote into a storage, by its address
+        self._handles: list[Any] = []
+
+    # -- operands ------------------------------------------------------------------------------
+
+    def place_of(self, t: torch.Tensor) -> int:
+        """Return the place of the call that made a tensor, entering it as a leaf if none has."""
+        known = self._known.get(id(t))
+        if known is None or known[0] is not t:
+            return self._entered(t)
+        if known[1] == version(t):
+            return known[2]
+        return self._rewritten(t, known[2])
+
+    def find(self, t: torch.Tensor) -> int | None:
+        """Return the place of a tensor if it is on the tape as it is now."""
+        known = self._known.get(id(t))
+        return known[2] if known is not None and known[0] is t and known[1] == version(t) else None
+
+    def forget(self, t: torch.Tensor) -> None:
+        """Take a tensor for another leaf when it is met next."""
+        self._known.pop(id(t), None)
+
+    def _entered(self, t: torch.Tensor) -> int:
+        """Enter a tensor that nothing on the tape has made."""
+        made_by = t.grad_fn
+        if made_by is not None:
+            return self._add(Call(op_of(made_by), inputs=self._sources(made_by)), t, made_by)
+        name, scope = self._named(t)
+        kind = "param" if t.requires_grad else "input"
+        return self._add(Call(kind, kind, name=name, scope=scope), t, None)
+
+    def _rewritten(self, t: torch.Tensor, place: int) -> int:
+        """Enter a tensor that was written to, through a view of it or by something that was not seen."""
+        if t.is_leaf:
+            self.forget(t)
+            if t.requires_grad:
+                return self._entered(t)
+        writer = self._writers.get(address(t))
+        inputs = (place,) if writer is None or writer == place else (place, writer)
+        return self._add(Call("update", inputs=inputs), t, t.grad_fn)
+
+    def _sources(self, made_by: Any) -> tuple[int, ...]:
+        """Return the places that an unseen result was made of, found in its autograd graph."""
+        known = {(id(t.grad_fn), t.output_nr): place for t, _, place in self._known.values() if t.grad_fn is not None}
+        found: dict[int, None] = {}
+        seen, waiting = {id(made_by)}, [made_by]
+        while waiting and len(seen) < UNSEEN_LIMIT:
+            for fn, nr in waiting.pop().next_functions:
+                if fn is None:
+                    continue
+                if (id(fn), nr) in known:
+                    found[known[id(fn), nr]] = None
+                elif hasattr(fn, "variable"):
+                    found[self.place_of(fn.variable)] = None
+                elif id(fn) not in seen:
+                    seen.add(id(fn))
+                    waiting.append(fn)
+        return tuple(sorted(found))
+
+    # -- results -------------------------------------------------------------------------------
+
+    def add_results(self, call: Call, out: Any, changed: Sequence[torch.Tensor]) -> None:
+        """Enter what a call has returned and what it has written to."""
+        if isinstance(out, torch.Tensor):
+            self._add(call, out, out.grad_fn)
+        elif isinstance(out, tuple | list):
+            self._add_several(call, out)
+        elif changed:
+            first, changed = changed[0], changed[1:]
+            self._add(call, first, first.grad_fn)
+        place = len(self.calls) - 1
+        for t in changed:
+            self._writers[address(t)] = place
+            if t is out and t.is_leaf and t.requires_grad:  # an update: another value of the leaf
+                self.forget(t)
+        if call.value is None and changed and not isinstance(out, torch.Tensor):
+            self._writers[address(changed[0])] = place
+
+    def _add_several(self, call: Call, out: Sequence[Any]) -> None:
+        """Enter a call with several results, and each of them that is a tensor."""
+        place = len(self.calls)
+        self.calls.append(call)
+        self.tensors.append(None)
+        call.dtype, call.shape = "", (len(out),)
+        for index, t in enumerate(flat(out)):
+            part = Call("getitem", inputs=(place,), scope=call.scope, site=call.site)
+            part.index = index
+            self._add(part, t, t.grad_fn)
+
+    def _add(self, call: Call, t: torch.Tensor, made_by: Any) -> int:
+        """Enter a call with one result: what it has computed, and a hook for its gradient."""
+        place = len(self.calls)
+        call.shape, call.dtype = tuple(t.shape), dtype_name(t)
+        if self._keeps_values:
+            call.value = copied(t)
+        else:
+            call.stats = measured(t)
+        self.calls.append(call)
+        self.tensors.append(t)
+        self._known[id(t)] = t, version(t), place
+        if made_by is not None:
+            self.needs_grad = True
+            self._handles.append(made_by.register_prehook(partial(self._pass, call, t.output_nr)))
+        elif t.requires_grad:
+            self.needs_grad = True
+        return place
+
+    # -- gradients -----------------------------------------------------------------------------
+
+    def _pass(self, call: Call, index: int, grads: Sequence[torch.Tensor | None]) -> None:
+        """Keep the gradient that arrives at the result of a call."""
+        g = grads[index]
+        if g is None or self.is_muted:
+            return
+        if not self._keeps_values:
+            call.grad_stats = measured(g)
+        elif call.grad is None:
+            call.grad = copied(g)
+        else:
+            call.grad = call.grad + g.detach()
+
+    def collect(self) -> None:
+        """Take the gradients of the leaves, as the last backward pass has left them."""
+        for call, t in zip(self.calls, self.tensors, strict=True):
+            if call.kind == "param" and t is not None and t.grad is not None:
+                self.set_grad(call, t.grad)
+
+    def set_grad(self, call: Call, g: torch.Tensor) -> None:
+        """Keep the gradient of a leaf."""
+        if self._keeps_values:
+            call.grad = copied(g)
+        else:
+            call.grad_stats = measured(g)
+
+    def close(self) -> None:
+        """Leave nothing behind: no hook, no tensor of the program."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._known.clear()
+        self._writers.clear()
+        self.tensors = []
+
+
+def version(t: torch.Tensor) -> int:
+    """Return how often a tensor was written to; always 0 for one of inference mode, which does not count."""
+    return 0 if t.is_inference() else t._version
+
+
+def address(t: torch.Tensor) -> int:
+    """Return where the numbers of a tensor lie; 0 for one that has no storage."""
+    try:
+        return int(t.untyped_storage().data_ptr())
+    except (RuntimeError, NotImplementedError):
+        return 0
+
+
+def flat(out: Sequence[Any]) -> Iterator[torch.Tensor]:
+    """Yield the tensors among several results, those of inner tuples too."""
+    waiting = list(reversed(out))
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, torch.Tensor):
+            yield item
+        elif isinstance(item, tuple | list):
+            waiting.extend(reversed(item))
+
+
+def op_of(made_by: Any) -> str:
+    """Return the name of an op that was only seen by its autograd node.
+
+    >>> op_of(torch.ones(2, requires_grad=True).sigmoid().log_softmax(0).grad_fn)
+    'log_softmax'
+    """
+    name = BACKWARD_NAME.sub("", str(made_by.name()))
+    return CAMEL.sub("_", name).lower() if "::" not in name else name.rpartition("::")[2]
