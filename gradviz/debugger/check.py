@@ -6,7 +6,7 @@ where comparing the whole function would only say that something is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy as np
 from gradviz.errors import GradvizError, GradvizValueError
 from gradviz.escape import clean
 from gradviz.graphs import Frame, Node, Source
+from gradviz.graphs.nodes import RuleEdges
+from gradviz.graphs.projections import is_projection
 
 __all__ = ["Mismatch", "check"]
 
@@ -65,6 +67,8 @@ def check(
 ) -> list[Mismatch]:
     """Return every op of a frame whose rule is wrong; of one node only, if it is named.
 
+    In a program of PyTorch the rule of an op is its backward, and the op is called again in double precision.
+
     Each rule is asked ``repeats`` times, with other random cotangents. With ``registered_only`` the ops of this
     package, whose rules have been tested, are left out. Raises GradvizValueError for a node that is no op.
 
@@ -78,27 +82,24 @@ def check(
     nodes = [frame.graph.node(name)] if name is not None else frame.graph.nodes
     if name is not None and nodes[0].kind != "op":
         raise GradvizValueError(f"{clean(nodes[0].name)!r} is a {nodes[0].kind}: it has no rule", hint="name an op")
-    from gradviz.sources.own import RuleNumbers
     from gradviz.sources.pullback import with_gradients
 
     whole = with_gradients(frame)
-    asked = [node for node in nodes if node.kind == "op"]
-    if registered_only and isinstance(whole.edges, RuleNumbers):
+    asked = [node for node in nodes if node.kind == "op" and not is_projection(frame.graph, node)]
+    if registered_only and isinstance(whole.edges, RuleEdges):
         asked = [node for node in asked if whole.edges.is_registered(node.id)]
     return [mismatch for node in asked for mismatch in _wrong(whole, node, repeats, rtol, atol)]
 
 
 def _wrong(frame: Frame, node: Node, repeats: int, rtol: float, atol: float) -> Iterator[Mismatch]:
     """Yield what is wrong with the rule of a node, each argument once."""
-    from gradviz.sources import own
-
     values: Any = [frame.values[i] for i in node.inputs]
     if any(value is not None and not np.all(np.isfinite(value)) for value in values):
         return  # differences of what is not finite say nothing
     known: set[int] = set()
     for repeat in range(repeats):
         try:
-            rows = own.check_rules(frame, node.id, np.random.default_rng([node.id, repeat]), rtol, atol)
+            rows = _rows(frame, node, np.random.default_rng([node.id, repeat]), rtol, atol)
         except GradvizError as error:
             yield Mismatch(node, 0, None, None, error.message, is_asked=False)
             return
@@ -106,3 +107,15 @@ def _wrong(frame: Frame, node: Node, repeats: int, rtol: float, atol: float) -> 
             if not row.ok and arg not in known:
                 known.add(arg)
                 yield Mismatch(node, arg, row.autograd, row.numerical, row.note)
+
+
+def _rows(frame: Frame, node: Node, rng: np.random.Generator, rtol: float, atol: float) -> Sequence[tuple[int, Any]]:
+    """Return the arguments that a gradient goes to, each with its rule beside finite differences."""
+    from gradviz.sources import own
+
+    checked = getattr(frame.edges, "checked", None)
+    if checked is None:
+        return own.check_rules(frame, node.id, rng, rtol, atol)
+    wanted = [arg for arg, src in enumerate(node.inputs) if frame.grads[src] is not None]
+    found: Sequence[tuple[int, Any]] = checked(node.id, wanted, rng, rtol, atol) if wanted else []
+    return found

@@ -20,6 +20,7 @@ from gradviz.escape import clean
 from gradviz.files import write_atomically
 from gradviz.graphs import Frame, Graph, Node, Number
 from gradviz.graphs.listing import expression_text, number_text
+from gradviz.graphs.projections import is_projection
 
 __all__ = ["Contribution", "Step", "Steps", "steps"]
 
@@ -85,7 +86,7 @@ class Step:
     @property
     def is_unexplained(self) -> bool:
         """Whether a gradient is here that no other step sent: one of an earlier backward pass."""
-        alone = self.phase == BACKWARD and not self.is_seed
+        alone = self.phase == BACKWARD and not self.is_seed and self.grad is not None
         return alone and self._steps.fold.last_sender(self.node.id) == self.node.id
 
     @property
@@ -250,6 +251,9 @@ def _backward_text(step: Step, number: NumberText) -> str:
     sent = step.contributions
     arrived = f"d/d({clean(step.node.name)}) = {number(step.grad)}"
     texts = [_contribution_text(step.graph, part, number) for part in sent]
+    if is_projection(step.graph, step.node):
+        whole = clean(step.graph.nodes[step.node.inputs[0]].name)
+        return f"{arrived}, a result of {whole}"
     if step.is_seed:
         return "; ".join([f"{arrived} (seed)", *texts])
     if step.is_unexplained:

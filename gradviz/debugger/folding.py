@@ -16,6 +16,7 @@ import numpy as np
 from gradviz.debugger.positions import BACKWARD, FORWARD, UPDATE
 from gradviz.graphs import EdgeNumbers, Frame, Number
 from gradviz.graphs.plain import frozen_number
+from gradviz.graphs.projections import projections
 
 __all__ = ["Fold"]
 
@@ -32,10 +33,13 @@ class Fold:
     def __init__(self, full: Frame, find_after: Callable[[], Mapping[int, Number]] = dict) -> None:
         self.full = full
         self._find_after = find_after
-        grads = full.grads
-        self.reached = tuple(i for i in range(len(grads) - 1, -1, -1) if grads[i] is not None)
+        self.results = projections(full.graph)  # of the ops with several, which have no gradient themselves
+        self.reached = tuple(i for i in range(len(full.grads) - 1, -1, -1) if self._passes_on(i))
         self._last: dict[int, int] = {}
         self._sums: dict[tuple[int, int], Number | None] = {}
+
+    def _passes_on(self, i: int) -> bool:
+        return any(self.full.grads[j] is not None for j in (i, *self.results.get(i, ())))
 
     @cached_property
     def after(self) -> Mapping[int, Number]:

@@ -11,6 +11,7 @@ import numpy as np
 from gradviz.debugger.events import Contribution, Step
 from gradviz.debugger.positions import BACKWARD, FORWARD, UPDATE
 from gradviz.graphs import Number
+from gradviz.graphs.projections import operands
 
 if TYPE_CHECKING:
     from gradviz.debugger.standing import Standing
@@ -59,7 +60,7 @@ def _in_value(d: Standing, event: Step, test: Test) -> bool:
     if event.node.kind == "param":
         return not _has(_left_before(d, event.node.name), test)
     values = d.full.values
-    return not any(_has(values[i], test) for i in event.node.inputs)
+    return not any(_has(values[i], test) for i in operands(event.graph, event.node))
 
 
 def _left_before(d: Standing, name: str) -> Number | None:
@@ -84,6 +85,9 @@ def _in_gradients(d: Standing, event: Step, test: Test) -> bool:
     full, node = d.full, event.node
     if not any(_has(full.grads[i], _is_not_finite) for i in node.inputs):
         return False  # a share that is not finite would show in the sum
+    results = d.cursor.steps.fold.results.get(node.id, ())
+    if any(_has(full.values[i], test) or _has(full.grads[i], test) for i in results):
+        return False
     if any(_has(full.values[i], test) for i in (node.id, *node.inputs)):
         return False
     return any(_has(part.amount, test) for part in event.contributions)

@@ -21,6 +21,7 @@ from gradviz.escape import clean
 from gradviz.graphs import Frame, Number
 from gradviz.graphs.listing import number_text
 from gradviz.graphs.plain import frozen_number
+from gradviz.graphs.projections import unpacked
 
 __all__ = ["WAYS", "Term", "Why", "why"]
 
@@ -116,7 +117,7 @@ def why(frame: Frame, name: Any, by: str = "edges", k: int = 5) -> Why:
     if frame.grads[node] is None:
         raise GradvizValueError(f"no gradient has reached {clean(frame.graph.nodes[node].name)!r}", hint="blame cut")
     with np.errstate(all="ignore"):
-        return WAYS[by](frame, node, k)
+        return WAYS[by](unpacked(frame), node, k)
 
 
 # -- over the edges --------------------------------------------------------------------------------

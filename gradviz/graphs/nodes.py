@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from gradviz.graphs.plain import FrozenMapping, Number
 
@@ -76,6 +76,29 @@ class EdgeNumbers(Protocol):
 
     def local(self, src: int, dst: int, arg: int) -> Number | None:
         """Return the local derivative d(dst)/d(src) through argument ``arg``, elementwise ops only."""
+
+
+@runtime_checkable
+class RuleEdges(EdgeNumbers, Protocol):
+    """Numbers of edges that the rules of the ops work out: they can be asked what would be with other gradients."""
+
+    def sent(self, dst: int, arg: int, g: Any) -> Any:
+        """Return what ``dst`` sends to this argument when its own gradient is ``g``; None if nothing flows there.
+
+        An op with several results has no gradient itself: ``g`` is None then, and those of its results count.
+        """
+
+    def is_elementwise(self, dst: int) -> bool:
+        """Tell whether each element of the result depends on one element of each operand."""
+
+    def is_registered(self, dst: int) -> bool:
+        """Tell whether the rule of a node is the user's own."""
+
+    def needed(self, dst: int, arg: int, mask: Any) -> Any:
+        """Return which elements of an operand those of the result in ``mask`` are computed from; None if unknown."""
+
+    def having(self, grads: Sequence[Any]) -> RuleEdges:
+        """Return the numbers of the same graph with other gradients, which are read when they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)

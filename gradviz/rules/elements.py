@@ -9,20 +9,27 @@ from typing import Any
 import numpy as np
 
 from gradviz.graphs import Frame, Node
-from gradviz.sources.own import RuleNumbers
+from gradviz.graphs.nodes import RuleEdges
+from gradviz.graphs.projections import unpacked
 
 __all__ = ["Mask", "Numbers", "first_element", "unbroadcast"]
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Test = Callable[[Any], Any]
+CHOICES = frozenset({"masked_fill", "masked_fill_", "masked_scatter", "nan_to_num", "nan_to_num_", "where"})
+FILLING = frozenset({"masked_fill", "masked_fill_"})
 
 
 class Numbers:
-    """The numbers of a frame, asked which of their elements are not finite and where they went."""
+    """The numbers of a frame, asked which of their elements are not finite and where they went.
+
+    In ``frame`` every result of an op with several is an op of its own.
+    """
 
     def __init__(self, frame: Frame) -> None:
-        self.frame = frame
-        self._edges = frame.edges if isinstance(frame.edges, RuleNumbers) else None
+        self.frame = unpacked(frame)
+        edges = self.frame.edges
+        self._edges = edges if isinstance(edges, RuleEdges) else None
         self._bad: dict[int, bool] = {}
 
     def is_bad(self, id: int) -> bool:
@@ -52,7 +59,7 @@ class Numbers:
         shape = _shape(self.frame.values[src])
         if not mask.any():
             return np.zeros(shape, bool)
-        is_elementwise, is_choice = self.is_elementwise(id), self.frame.graph.nodes[id].op == "where"
+        is_elementwise, is_choice = self.is_elementwise(id), self.frame.graph.nodes[id].op in CHOICES
         if is_elementwise and not is_choice:
             return unbroadcast(mask, shape)
         found = self._edges.needed(id, arg, mask) if self._edges is not None else None
@@ -84,7 +91,9 @@ class Numbers:
                 continue
             bad = [src for src in node.inputs if self.is_bad(src)]
             is_passed_on = node.kind == "op" and bool(bad) and found.issuperset(bad) and self._only_passes(node, bad)
-            if is_passed_on or (node.kind in {"const", "input"} and _is_mask(self.frame.values[node.id])):
+            is_written = node.op in FILLING and not bad and _fills_infinity(node)
+            is_mask = node.kind in {"const", "input"} and _is_mask(self.frame.values[node.id])
+            if is_passed_on or is_written or is_mask:
                 found.add(node.id)
         return found
 
@@ -160,6 +169,12 @@ def _is_finite(x: Any) -> bool:
 
 def _where(x: Any, test: Test) -> Mask:
     return np.zeros((), bool) if x is None else np.asarray(test(x))
+
+
+def _fills_infinity(node: Node) -> bool:
+    """Tell whether somebody wrote an infinity into the masked elements."""
+    value = node.attrs.get("value")
+    return isinstance(value, float) and math.isinf(value)
 
 
 def _is_mask(x: Any) -> bool:

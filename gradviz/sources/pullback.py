@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from gradviz.graphs import Frame
-from gradviz.sources.own import RuleNumbers
+from gradviz.graphs.nodes import RuleEdges
+from gradviz.graphs.projections import projections
 
 __all__ = ["with_gradients", "without_gradients"]
 
 
 def with_gradients(before: Frame, seed: Any = None) -> Frame:
-    """Return the frame of a scalar with the gradients that ``backward()`` would give; no Tensor is touched.
+    """Return the frame of a scalar with the gradients that ``backward()`` would give; no tensor is touched.
 
     A frame that has the gradient of its result, or cannot have one, is returned as it is. With a ``seed``, the
     gradient of the result, it has those of this one backward pass, whatever it had before.
@@ -25,7 +26,7 @@ def with_gradients(before: Frame, seed: Any = None) -> Frame:
     (6.0, None)
     """
     edges, result = before.edges, before.graph.outputs[-1] if before.graph.outputs else None
-    if not isinstance(edges, RuleNumbers) or result is None or (seed is None and before.grads[result] is not None):
+    if result is None or (seed is None and before.grads[result] is not None) or not isinstance(edges, RuleEdges):
         return before
     value, wanted = before.values[result], _wanted(before)
     if not wanted[result] or value is None or (seed is None and np.size(value) != 1):
@@ -47,10 +48,10 @@ def without_gradients(before: Frame) -> Frame:
     (None, None)
     """
     edges = before.edges
-    return _having(before, edges, [None] * len(before.graph)) if isinstance(edges, RuleNumbers) else before
+    return _having(before, edges, [None] * len(before.graph)) if isinstance(edges, RuleEdges) else before
 
 
-def _having(before: Frame, edges: RuleNumbers, grads: list[Any]) -> Frame:
+def _having(before: Frame, edges: RuleEdges, grads: list[Any]) -> Frame:
     return Frame(before.graph, before.values, grads, edges.having(grads), before.step, before.meta)
 
 
@@ -62,14 +63,16 @@ def _wanted(frame: Frame) -> list[bool]:
     return found
 
 
-def _pulled_back(frame: Frame, edges: RuleNumbers, wanted: list[bool], seed: Any) -> list[Any]:
+def _pulled_back(frame: Frame, edges: RuleEdges, wanted: list[bool], seed: Any) -> list[Any]:
     grads: list[Any] = [None] * len(wanted)
     grads[frame.graph.outputs[-1]] = seed
+    now, several = edges.having(grads), projections(frame.graph)  # sees the gradients that are there by then
     for node in reversed(frame.graph.nodes):
-        if grads[node.id] is None:
+        g = grads[node.id]
+        if g is None and all(grads[i] is None for i in several.get(node.id, ())):
             continue
         for arg, src in enumerate(node.inputs):
-            amount = edges.sent(node.id, arg, grads[node.id]) if wanted[src] else None
+            amount = now.sent(node.id, arg, g) if wanted[src] else None
             if amount is not None:
                 with np.errstate(all="ignore"):
                     grads[src] = amount if grads[src] is None else grads[src] + amount
