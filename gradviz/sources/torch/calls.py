@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from types import CodeType
 from typing import Any
 
-__all__ = ["SLOT", "Call", "filled", "flattened", "tensor_types", "with_slots"]
+__all__ = ["SLOT", "Call", "filled", "flattened", "tensor_types", "with_slots", "with_slots_in_args"]
 
 
 class _Slot:
@@ -19,6 +20,7 @@ class _Slot:
 
 
 SLOT = _Slot()
+PLAIN = frozenset((int, float, bool, str, type(None)))
 NO_SITE: tuple[CodeType | None, int] = (None, 0)
 
 
@@ -92,11 +94,25 @@ class Call:
         return f"Call({self.op!r}, {self.kind!r}, {list(self.inputs)}, {self.dtype}{list(self.shape)})"
 
 
+@lru_cache(maxsize=1)
 def tensor_types() -> Any:
     """Return the type of tensors: PyTorch is imported when this is first asked."""
     import torch
 
     return torch.Tensor
+
+
+def with_slots_in_args(args: Sequence[Any], found: list[Any]) -> tuple[Any, ...]:
+    """Return what `with_slots` does of positional arguments, most of which are tensors or plain numbers."""
+    tensor = tensor_types()
+    slots: list[Any] = []
+    for x in args:
+        if isinstance(x, tensor):
+            found.append(x)
+            slots.append(SLOT)
+        else:
+            slots.append(x if x.__class__ in PLAIN else with_slots(x, found))
+    return tuple(slots)
 
 
 def with_slots(x: Any, found: list[Any]) -> Any:

@@ -15,6 +15,10 @@ NUMPY_KNOWS = frozenset(
     )
 )  # fmt: skip
 
+NAMES = {dtype: str(dtype)[6:] for dtype in (*NUMPY_KNOWS, torch.bfloat16)}
+ORDINARY = frozenset((torch.Tensor, torch.nn.Parameter))
+STRIDED = torch.strided
+
 
 def dtype_name(t: torch.Tensor) -> str:
     """Return the name of a dtype as PyTorch has it.
@@ -22,7 +26,7 @@ def dtype_name(t: torch.Tensor) -> str:
     >>> dtype_name(torch.zeros(1, dtype=torch.bfloat16))
     'bfloat16'
     """
-    return str(t.dtype)[6:]
+    return NAMES.get(t.dtype) or str(t.dtype)[6:]
 
 
 def plain(t: torch.Tensor) -> torch.Tensor | None:
@@ -40,7 +44,7 @@ def plain(t: torch.Tensor) -> torch.Tensor | None:
         return t.dequantize()
     if t.layout is not torch.strided:
         return t.to_dense()
-    if type(t) not in {torch.Tensor, torch.nn.Parameter}:
+    if type(t) not in ORDINARY:
         if hasattr(t, "fake_mode") or hasattr(t, "_is_functorch"):
             return None
         return t.as_subclass(torch.Tensor)
@@ -54,6 +58,8 @@ def copied(t: torch.Tensor) -> torch.Tensor | None:
     >>> copied(t), copied(torch.ones(2, device="meta")) is None
     (tensor([1., 1.]), True)
     """
+    if type(t) in ORDINARY and t.layout is STRIDED and not t.is_quantized and not t.is_nested and t.data_ptr():
+        return t.detach().clone()
     with torch.no_grad():
         found = plain(t)
         return None if found is None else found.clone()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import get_ident
 from types import CodeType, TracebackType
 from typing import Any
 
@@ -14,7 +14,8 @@ from torch.overrides import TorchFunctionMode
 from gradviz.errors import GradvizIndexError, GradvizTypeError, GradvizValueError
 from gradviz.graphs import Frame, Graph
 from gradviz.sources.torch import kinds, presence
-from gradviz.sources.torch.calls import Call, with_slots
+from gradviz.sources.torch.calls import Call, with_slots, with_slots_in_args
+from gradviz.sources.torch.framing import Structure
 from gradviz.sources.torch.looks import name_of
 from gradviz.sources.torch.modules import Modules
 from gradviz.sources.torch.moments import Moment, Structures
@@ -23,6 +24,7 @@ from gradviz.sources.torch.tape import Tape, version
 __all__ = ["Capture"]
 
 LEVELS = ("full", "stats")
+NOTHING: Mapping[str, Any] = {}
 LIMIT = 1 << 30  # bytes of earlier steps that are kept
 
 
@@ -46,9 +48,10 @@ class Capture:
         self._modules = Modules(model)
         self._structures = Structures()
         self._moments: list[Moment] = []
-        self._count = 0
+        self._count = self._nbytes = 0
         self._tape = self._new_tape()
         self._roots: list[int] = []  # where the backward passes of this step began
+        self._structure: Structure | None = None  # that of this step, once its backward pass is over
         self._last_root: Any = None
         self._is_done = False  # a backward pass is over, and nothing has been computed since
         self._muted = 0
@@ -63,7 +66,7 @@ class Capture:
         """Begin to record what this thread computes."""
         if self._mode is not None:
             raise GradvizValueError("this capture has been started already", hint="stop() it, or make another")
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         self._home = presence.generator_frame(sys._getframe(1))
         self._mode = _Mode(self)
         self._present = presence.Presence(self)
@@ -100,7 +103,7 @@ class Capture:
     @property
     def is_listening(self) -> bool:
         """Whether what happens at this moment, in this thread, is to be recorded."""
-        if self._muted or self._mode is None or threading.get_ident() != self._thread:
+        if self._muted or self._mode is None or get_ident() != self._thread:
             return False
         return self._home is None or self._home.f_back is not None
 
@@ -157,7 +160,7 @@ class Capture:
         """
         place = self._tape.find(loss) if isinstance(loss, torch.Tensor) else None
         if place is not None and place not in self._roots:
-            self._roots = [place]
+            self._roots, self._structure = [place], None
         before = self._count
         if place is not None or self._roots:
             self._cut()
@@ -199,7 +202,8 @@ class Capture:
         if self._is_done:
             self._cut()
         operands: list[torch.Tensor] = []
-        slots, named_slots = with_slots(tuple(args), operands), with_slots(dict(kwargs), operands)
+        slots = with_slots_in_args(args, operands)
+        named_slots = with_slots(dict(kwargs), operands) if kwargs else NOTHING
         if not operands:  # new numbers: they are entered when they are used
             return func(*args, **kwargs)
         tape = self._tape
@@ -229,7 +233,8 @@ class Capture:
         is_again = cls.__name__ not in {"CheckpointFunction"}  # what it would call again is the user's own block
         site, _ = presence.site(sys._getframe(2))
         operands: list[torch.Tensor] = []
-        slots, named_slots = with_slots(tuple(args), operands), with_slots(dict(kwargs), operands)
+        slots = with_slots_in_args(args, operands)
+        named_slots = with_slots(dict(kwargs), operands) if kwargs else NOTHING
         inputs = [self._tape.place_of(t) for t in operands]
         versions = [version(t) for t in operands]
         self._muted += 1
@@ -278,7 +283,7 @@ class Capture:
         self._roots = list(dict.fromkeys([*self._roots, *places]))
         self._last_root = roots[-1] if roots else None
         self._is_done = True
-        self._structures.of(self._tape, self._roots)  # while the variables of the program say what is what
+        self._structure = self._structures.of(self._tape, self._roots)  # while variables say what is what
         return out
 
     def _differentiated(
@@ -320,11 +325,11 @@ class Capture:
 
     def _cut(self) -> None:
         """End a step: keep what its result was made of, and begin another."""
-        tape, outputs = self._tape, self._roots
-        self._is_done, self._roots = False, []
+        tape, outputs, structure = self._tape, self._roots, self._structure
+        self._is_done, self._roots, self._structure = False, [], None
         outputs = outputs or _sinks(tape.calls)
         if outputs:
-            structure = self._structures.of(tape, outputs)
+            structure = structure or self._structures.of(tape, outputs)
             moment = Moment(self._count, structure, tape.calls, has_values=self._level == "full")
             self._count += 1
             self._moments.append(moment)
@@ -338,9 +343,9 @@ class Capture:
         if self._keep is not None:
             del self._moments[: -self._keep]
             return
-        room = LIMIT - sum(moment.nbytes for moment in self._moments)
-        while room < 0 and len(self._moments) > 1:
-            room += self._moments.pop(0).nbytes
+        self._nbytes += self._moments[-1].nbytes
+        while self._nbytes > LIMIT and len(self._moments) > 1:
+            self._nbytes -= self._moments.pop(0).nbytes
 
 
 class _Mode(TorchFunctionMode):  # type: ignore[misc]
