@@ -19,7 +19,7 @@ __all__ = ["Evidence", "Finding", "Rule", "Symptom", "all_rules", "check", "rule
 Wanted = Iterable[str] | Mapping[str, Mapping[str, Any]] | None
 
 
-def check(judged: RunLike | Frame, rules: Wanted = None) -> list[Finding]:
+def check(judged: RunLike | Frame | Evidence, rules: Wanted = None) -> list[Finding]:
     """Judge a run, or a single frame, by the health rules; the most serious finding comes first.
 
     ``rules`` are the names of those to ask (default: all), or a mapping of names to thresholds:
@@ -45,6 +45,6 @@ def check(judged: RunLike | Frame, rules: Wanted = None) -> list[Finding]:
     for name in named:
         if name not in known:
             raise UnknownNameError.among("rule", name, known)
-    seen = Evidence(judged)
+    seen = judged if isinstance(judged, Evidence) else Evidence(judged)
     found = [finding for name, thresholds in named.items() for finding in known[name](seen, **thresholds)]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))

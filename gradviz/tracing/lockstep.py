@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gradviz.tracing.opening import StructureRows
     from gradviz.tracing.reading import Run
 
-__all__ = ["Side", "Size", "common_steps", "differing_rows", "first_difference", "least_form"]
+__all__ = ["Side", "Size", "common_steps", "differences", "differing_rows", "first_difference", "least_form"]
 
 BLOCK_BYTES = 1 << 24  # of rows read at once from each run
 FORMS = ("exact", "digest", "stats", "norm")  # from the most telling to the least
@@ -100,17 +100,25 @@ def first_difference(
     Compared is the most telling of what both have recorded; steps in which they have nothing in common are
     passed over.
     """
+    return next(differences(a, b, at, name, what), None)
+
+
+def differences(
+    a: Side, b: Side, at: tuple[np.ndarray, np.ndarray], name: str, what: str
+) -> Iterator[tuple[int, Difference]]:
+    """Yield every place in ``at`` in which a number is not the same in both, and how it differs; read as it is asked.
+
+    Of steps on end in which one of the two has not recorded the parameter at all, only the first is told.
+    """
     for start, stop, segments in _stretches(a, b, at):
         shared = _shared_form(a.forms(segments[0], name, what), b.forms(segments[1], name, what))
         if shared is None:
             if what == "value" and _one_only(a, b, segments, name):
-                return start, Difference(what, name, int(a.run.steps[at[0][start]]), None, None)
+                yield start, Difference(what, name, int(a.run.steps[at[0][start]]), None, None)
             continue
         for begin, end in _blocks(start, stop, a, b, segments):
             found = _in_block(a, b, (at[0][begin:end], at[1][begin:end]), segments, (name, what, shared))
-            if found is not None:
-                return begin + found[0], found[1]
-    return None
+            yield from ((begin + i, difference) for i, difference in found)
 
 
 def least_form(a: Side, b: Side, at: tuple[np.ndarray, np.ndarray], name: str) -> str | None:
@@ -170,15 +178,14 @@ def _in_block(
     at: tuple[np.ndarray, np.ndarray],
     segments: tuple[int, int],
     wanted: tuple[str, str, str],
-) -> tuple[int, Difference] | None:
-    """Return the first difference in one block of steps."""
+) -> Iterator[tuple[int, Difference]]:
+    """Yield the differences in one block of steps."""
     name, what, form = wanted
     one, there = _made(a, segments[0], at[0], wanted)
     other, there_too = _made(b, segments[1], at[1], wanted)
     for i in differing_rows(one, there, other, there_too).tolist():
         first, second = one[i] if there[i] else None, other[i] if there_too[i] else None
-        return i, _told(a, b, (at[0][i], at[1][i]), segments, (name, what, form), (first, second))
-    return None
+        yield i, _told(a, b, (at[0][i], at[1][i]), segments, (name, what, form), (first, second))
 
 
 def differing_rows(one: np.ndarray, there: np.ndarray, other: np.ndarray, there_too: np.ndarray) -> np.ndarray:

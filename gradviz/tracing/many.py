@@ -6,11 +6,11 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from gradviz.errors import GradvizError, GradvizIndexError, GradvizTypeError, TraceError, UnknownNameError
 from gradviz.escape import clean
@@ -18,6 +18,10 @@ from gradviz.tracing.fetching import RANK_NAME, fetch, is_url, remote_runs
 from gradviz.tracing.fields import unique
 from gradviz.tracing.opening import NO_MORE_FILES
 from gradviz.tracing.reading import Run, open_run
+
+if TYPE_CHECKING:
+    from gradviz.rules import Finding
+    from gradviz.tracing.rankdiff import RanksDiff
 
 __all__ = ["Member", "Runs", "open_runs"]
 
@@ -201,7 +205,7 @@ class Runs(Sequence[Run]):
     """Runs beside each other; see `open_runs`.
 
     ``runs[0]`` and ``runs["lr-0.1"]`` are one `Run`, ``runs["lr-*"]`` and ``runs[2:5]`` some of them,
-    and ``runs.query(sql)`` asks about all.
+    ``runs.query(sql)`` asks about all, and ``runs.findings()`` judges them.
     """
 
     def __init__(self, members: Sequence[Member], notes: Sequence[str] = ()) -> None:
@@ -238,6 +242,32 @@ class Runs(Sequence[Run]):
         from gradviz.tracing.warehouse import ask, tables_of
 
         return ask(tables_of(self.members), sql)
+
+    def findings(self, rules: Iterable[str] | Mapping[str, Mapping[str, Any]] | None = None) -> list[Finding]:
+        """Judge every run by the health rules, and the ranks of one against each other; the most serious comes first.
+
+        ``finding.run`` and ``finding.ranks`` say which it is about; what is so on several ranks is said once. ``rules``
+        names those to ask, or maps them to thresholds.
+        """
+        from gradviz.tracing.judging import findings_of
+
+        return findings_of(self.members, rules)
+
+    def by_rank(self) -> RanksDiff:
+        """Compare the ranks of a run with each other: parameters, gradients and structure, bit for bit.
+
+        The result is true when they differ, prints as a few lines, and has ``to_dict()``. Raises TraceError if these
+        are not the ranks of one run.
+        """
+        from gradviz.tracing.acrossranks import Ranks
+        from gradviz.tracing.rankdiff import compare_ranks
+
+        runs = {member.run for member in self.members}
+        if len(runs) != 1 or self.members[0].name == self.members[0].run:
+            raise TraceError(
+                "these are not the ranks of one run", hint="open the folder that holds rank-000, rank-001, ..."
+            )
+        return compare_ranks(Ranks(self.members[0].run, self.members))
 
     def summary(self) -> str:
         """Return a line of text for every run: steps, first, last and least loss, and its ``meta``."""

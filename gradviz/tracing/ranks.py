@@ -1,13 +1,21 @@
-"""Which of several processes this is, and where it writes its part of a run."""
+"""Which of several processes this is, where it writes its part of a run, and which part of each parameter it holds."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gradviz.errors import GradvizTypeError, GradvizValueError, TraceError
 
-__all__ = ["place_of", "run_folder"]
+if TYPE_CHECKING:
+    from gradviz.tracing.reading import Run
+
+__all__ = ["NOT_ALIKE", "layout_in", "layout_of", "place_of", "run_folder", "shard_of"]
+
+NOT_ALIKE = ("none", "pipeline")  # layouts in which no two ranks have anything in common
+WHOLE = ("", "ddp")  # those in which every rank has everything
 
 
 def place_of(rank: int | None, world_size: int | None) -> tuple[int, int]:
@@ -41,3 +49,59 @@ def _environment_number(name: str, default: int) -> int:
     """Return what a launcher says of this process."""
     text = os.environ.get(name, "")
     return int(text) if text.isdecimal() else default
+
+
+# -- what each process holds ---------------------------------------------------------------------------
+
+
+def layout_of(params: Mapping[str, Any] | None, model: Any = None) -> dict[str, Any]:
+    """Return what ``run.json`` says of how a model is spread over the processes; empty if it says nothing of it.
+
+    ``parallel`` is ``"ddp"`` (every process has everything) or ``"shards"``; ``placements`` has, for every parameter
+    that is split, how it is placed along each dimension of the mesh of processes, and where in it this one is. It
+    is read from what the parameters themselves say (PyTorch's DTensor); no process is asked, nothing is sent.
+
+    >>> from types import SimpleNamespace as Some
+    >>> mesh = Some(get_coordinate=lambda: [1])
+    >>> layout_of({"w": Some(placements=("Shard(dim=0)",), device_mesh=mesh), "b": Some(data=1.0)})
+    {'parallel': 'shards', 'placements': {'w': {'placements': ['Shard(dim=0)'], 'at': [1]}}}
+    """
+    placed = {name: found for name, tensor in (params or {}).items() if (found := _placement(tensor)) is not None}
+    if placed:
+        return {"parallel": "shards", "placements": placed}
+    is_copied = any(base.__name__ == "DistributedDataParallel" for base in type(model).__mro__)
+    return {"parallel": "ddp"} if is_copied else {}
+
+
+def _placement(tensor: Any) -> dict[str, Any] | None:
+    """Return how a tensor that is spread over processes is placed; None for one that is not."""
+    placements, mesh = getattr(tensor, "placements", None), getattr(tensor, "device_mesh", None)
+    if placements is None or mesh is None:
+        return None
+    at = mesh.get_coordinate()
+    return {"placements": [str(one) for one in placements], "at": [] if at is None else [int(i) for i in at]}
+
+
+def layout_in(run: Run) -> str:
+    """Return the layout of a run: what the user's ``meta`` says of ``parallel``, else what its parameters said."""
+    said = run.meta.get("parallel", run.info.get("parallel", ""))
+    return said.lower() if isinstance(said, str) else ""
+
+
+def shard_of(run: Run, rank: int, name: str, layout: str) -> Any:
+    """Return what tells the shard of a parameter that this rank holds from others, and is the same for its copies."""
+    alone = ("rank", rank)
+    if layout in NOT_ALIKE:
+        return alone
+    placements = run.info.get("placements")
+    found = placements.get(name) if isinstance(placements, dict) else None
+    if not isinstance(found, dict):
+        return None if layout in WHOLE or placements else alone
+    kinds, at = found.get("placements"), found.get("at")
+    if not isinstance(kinds, list) or not isinstance(at, list) or len(kinds) != len(at):
+        return alone
+    if any("Partial" in str(kind) for kind in kinds):
+        return alone
+    return tuple(
+        (place, i) for place, (kind, i) in enumerate(zip(kinds, at, strict=True)) if "Replicate" not in str(kind)
+    )

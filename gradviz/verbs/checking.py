@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gradviz.errors import UnknownNameError, UsageError
@@ -10,6 +11,7 @@ from gradviz.escape import clean
 from gradviz.style.wording import format_number
 from gradviz.verbs import Verb
 from gradviz.verbs.output import console, say, write_json
+from gradviz.verbs.ranks import has_ranks
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,7 +28,9 @@ INDENT = "    "
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("run_path", metavar="RUN", nargs="?", help="a run directory")
+    parser.add_argument(
+        "run_path", metavar="RUN", nargs="?", help="a run directory, or one with rank-000, rank-001, ..."
+    )
     parser.add_argument("--rules", metavar="A,B", help="ask only these rules (default: all)")
     parser.add_argument(
         "--fail-on",
@@ -39,29 +43,56 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(given: Namespace) -> int:
     """Judge; return 1 if there is a finding that counts."""
-    from gradviz.rules import all_rules, check
-    from gradviz.tracing.reading import open_run
+    from gradviz.rules import all_rules
 
-    known = all_rules()
+    is_several = given.run_path is not None and has_ranks(given.run_path)
+    across = all_rules("ranks")
+    known = {**across, **all_rules()} if is_several else all_rules()
     if given.list:
-        return _list(known, as_json=given.json)
+        return _list(known if given.json or is_several else {**known, **across}, as_json=given.json)
     if given.run_path is None:
         raise UsageError("no run to check", hint="gradviz check RUN, or gradviz check --list")
     names = _words(given.rules)
     fails = _fails(given.fail_on, known)
-    opened = open_run(given.run_path)
-    found = check(opened, names)
-    failing = [finding for finding in found if {finding.rule, finding.severity} & fails]
+    judged = _several(given.run_path, names) if is_several else _single(given.run_path, names)
+    failing = [finding for finding in judged.found if {finding.rule, finding.severity} & fails]
     if given.json:
         rules = list(known) if names is None else names
-        findings = [finding.to_dict() for finding in found]
-        write_json({"run": str(opened.path), "steps": len(opened), "ok": not failing, "rules": rules,
-                    "findings": findings})  # fmt: skip
+        findings = [finding.to_dict() for finding in judged.found]
+        write_json({**judged.about, "ok": not failing, "rules": rules, "findings": findings})
     else:
-        _print(str(opened.path), len(opened), found)
-    for note in opened.damage:
+        _print(judged)
+    for note in judged.damage:
         say(f"gradviz: damaged: {note}")
     return 1 if failing else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was judged, and what was found."""
+
+    about: dict[str, Any]
+    found: list[Finding]
+    damage: list[str]
+
+
+def _single(path: str, names: list[str] | None) -> Judged:
+    from gradviz.rules import check
+    from gradviz.tracing.reading import open_run
+
+    opened = open_run(path)
+    found = check(opened, names)
+    return Judged({"run": str(opened.path), "steps": len(opened)}, found, opened.damage)
+
+
+def _several(path: str, names: list[str] | None) -> Judged:
+    """Judge the processes of a run, which are named after the folder that was given."""
+    from gradviz.tracing.many import open_runs
+
+    runs = open_runs(path)
+    found = [replace(finding, run=None) for finding in runs.findings(names)]
+    ranks = [member.rank for member in runs.members]
+    return Judged({"run": path, "steps": max(map(len, runs)), "ranks": ranks}, found, runs.damage)
 
 
 def _words(text: str | None) -> list[str] | None:
@@ -81,11 +112,11 @@ def _fails(text: str | None, known: dict[str, Rule]) -> set[str]:
     return {*words, *worst_first[: least + 1]}
 
 
-def _print(path: str, steps: int, found: list[Finding]) -> None:
+def _print(judged: Judged) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    out = console()
+    out, found, about = console(), judged.found, judged.about
     for finding in found:
         out.print(_headline(finding))
         for line in _details(finding):
@@ -93,7 +124,10 @@ def _print(path: str, steps: int, found: list[Finding]) -> None:
         out.print()
     counts = [(sum(f.severity == severity for f in found), severity) for severity in STYLES]
     said = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for count, severity in counts if count)
-    out.print(Text(f"{clean(path)}: {steps} step{'s' * (steps != 1)}, {said or 'nothing found'}"), soft_wrap=True)
+    ranks, steps = len(about.get("ranks", ())), about["steps"]
+    of_ranks = f"{ranks} rank{'s' * (ranks != 1)}, " if ranks else ""
+    told = f"{of_ranks}{steps} step{'s' * (steps != 1)}, {said or 'nothing found'}"
+    out.print(Text(f"{clean(about['run'])}: {told}"), soft_wrap=True)
 
 
 def _headline(finding: Finding) -> Text:
@@ -161,6 +195,7 @@ VERB = Verb(
         "gradviz check runs/line",
         "gradviz check runs/line --fail-on nan,vanishing    1 only for these",
         "gradviz check runs/line --json | jq '.findings[].message'",
+        "gradviz check runs/big                             the processes of a run, also against each other",
         "gradviz check --list                               the rules",
     ),
     arguments=arguments,

@@ -14,6 +14,7 @@ from gradviz.escape import clean
 from gradviz.style.wording import format_number, format_shape
 from gradviz.verbs import Verb
 from gradviz.verbs.output import console, say, write, write_json
+from gradviz.verbs.ranks import has_ranks, show_ranks
 from gradviz.verbs.sizes import plain, size_of
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ DIGITS = 6
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("run_path", metavar="RUN", help="a run directory")
+    parser.add_argument("run_path", metavar="RUN", help="a run directory, or one with rank-000, rank-001, ...")
     parser.add_argument(
         "--follow",
         action="store_true",
@@ -46,6 +47,8 @@ def run(given: Namespace) -> int:
 
     if given.follow:
         return _followed(given)
+    if has_ranks(given.run_path):
+        return show_ranks(given)
     opened = open_run(given.run_path)
     if given.csv:
         write(_csv(opened))
@@ -193,6 +196,7 @@ VERB = Verb(
         "gradviz show runs/line --json | jq .loss.last",
         "gradviz show runs/line --csv > line.csv",
         "gradviz show runs/line --follow",
+        "gradviz show runs/big             the processes of a run, a line each",
     ),
     arguments=arguments,
     run=run,
