@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from gradviz.debugger.blame import Birth, blame
@@ -39,6 +41,8 @@ class debugging(modes.watched):  # noqa: N801 - reads as a statement
     where the number was born, with the source line and the operands. ``stop="prompt"`` reads commands
     from any standard input; a function is called with the `Debugger`, and the program goes on.
 
+    A program of PyTorch, if that is imported by then, is recorded as by `gradviz.capture` while the block lasts.
+
     An op is stopped at if it makes a NaN of operands that have none there, or an infinity of finite ones: leaves and
     constants, such as a mask of -inf, are no births. Gradients are looked at when a pass is over, at the leaves.
 
@@ -65,10 +69,32 @@ class debugging(modes.watched):  # noqa: N801 - reads as a statement
             raise GradvizTypeError("break_on is a function", hint="@gradviz.debugging() as a decorator, or a list")
         self._given = break_on, stop
         wanted = [break_on] if isinstance(break_on, str) else list(break_on)
-        super().__init__(Guard(wanted, stop))
+        guard = Guard(wanted, stop)
+        super().__init__(guard)
+        self._of_torch: list[Any] = []
+        self._begin = partial(_guard_torch, guard)
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._of_torch.append(self._begin())
+
+    def __exit__(self, *exc: object) -> None:
+        capture = self._of_torch.pop()
+        if capture is not None:
+            capture.stop()
+        super().__exit__(*exc)
 
     def _copy(self) -> debugging:
         return debugging(self._given[0], stop=self._given[1])
+
+
+def _guard_torch(guard: Guard) -> Any:
+    """Watch what PyTorch computes from here on, if it is imported."""
+    if "torch" not in sys.modules:
+        return None
+    from gradviz.debugger.torchguard import TorchGuard
+
+    return TorchGuard(guard).begin()
 
 
 class Guard:
@@ -76,10 +102,10 @@ class Guard:
 
     def __init__(self, wanted: Iterable[Any], stop: Any) -> None:
         self._stop = stop
-        self._kinds = [kind for kind in KINDS if kind in wanted]
+        self.kinds = [kind for kind in KINDS if kind in wanted]
         others: list[Wanted] = [read(one) for one in wanted if not (isinstance(one, str) and one in KINDS)]
-        self._of_ops = [(one, one.op_test) for one in others if one.op_test is not None]
-        self._of_gradients = [one for one in others if one.gradients is not None]
+        self.of_ops = [(one, one.op_test) for one in others if one.op_test is not None]
+        self.of_gradients = [one for one in others if one.gradients is not None]
         self._stopped: set[int] = set()  # creation numbers of the ops that were stopped at
         self._count = 0
 
@@ -88,17 +114,17 @@ class Guard:
     def made(self, out: Tensor) -> None:
         """See an op: quickly, if there is nothing to see."""
         if not is_finite(out._data) and Attached.now:
-            kind = next((kind for kind in self._kinds if born(out, kind)), None)
+            kind = next((kind for kind in self.kinds if born(out, kind)), None)
             if kind is not None:
                 self._at_op(out, kind, None)
-        if self._of_ops and Attached.now:
+        if self.of_ops and Attached.now:
             self._tested(out)
 
     def _tested(self, out: Tensor) -> None:
         event = NewOp(out, self._count)
         self._count += 1
         with modes.unwatched():
-            hit = next((one for one, test in self._of_ops if test(event)), None)
+            hit = next((one for one, test in self.of_ops if test(event)), None)
         if hit is not None:
             self._at_op(out, None, hit)
 
@@ -110,7 +136,7 @@ class Guard:
             birth = None if kind is None else blame(timeline, kind)
             d = LiveDebugger(timeline, Variables.of(user_frame()))
         last = d.cursor.steps.forward[-1]
-        self._halt(d, birth, Position(0, FORWARD, last.number), hit, kind)
+        self.halt(d, birth, Position(0, FORWARD, last.number), hit, kind)
 
     # -- a backward pass
 
@@ -118,8 +144,8 @@ class Guard:
         """See the gradients of the leaves: quickly, if there is nothing to see."""
         if not Attached.now:
             return
-        looks_bad = bool(self._kinds) and not all(is_finite(_plain(grad)) for grad in grads)
-        if looks_bad or self._of_gradients:
+        looks_bad = bool(self.kinds) and not all(is_finite(_plain(grad)) for grad in grads)
+        if looks_bad or self.of_gradients:
             self._looked_into(root, seed)
 
     def _looked_into(self, root: Tensor, seed: Any) -> None:
@@ -127,13 +153,18 @@ class Guard:
         with modes.unwatched():
             timeline = FrameTimeline([with_gradients(own.frame(root), _plain(seed))])
             d = LiveDebugger(timeline, Variables.of(user_frame()))
-            births = (blame(timeline, kind) for kind in self._kinds)
-            birth = next((one for one in births if one is not None and not self._is_known(root, one)), None)
+        self.judge(d, lambda birth: self._is_known(root, birth))
+
+    def judge(self, d: LiveDebugger, is_known: Callable[[Birth], bool]) -> None:
+        """Stop where something is to be stopped for in an iteration, unless it is known already."""
+        with modes.unwatched():
+            births = (blame(d.timeline, kind) for kind in self.kinds)
+            birth = next((one for one in births if one is not None and not is_known(one)), None)
             hit = None if birth is not None else self._hit(d)
         if birth is not None:
-            self._halt(d, birth, birth.position, None, birth.kind)
+            self.halt(d, birth, birth.position, None, birth.kind)
         elif hit is not None:
-            self._halt(d, None, d.where, hit, None)
+            self.halt(d, None, d.where, hit, None)
 
     def _is_known(self, root: Tensor, birth: Birth) -> bool:
         """Tell whether the program was stopped at it when it was computed, and went on."""
@@ -141,9 +172,9 @@ class Guard:
         return is_op and any(t._key in self._stopped for t in walked(root))
 
     def _hit(self, d: LiveDebugger) -> Wanted | None:
-        tests = [(one, one.gradient_test(d)) for one in self._of_gradients]
+        tests = [(one, one.gradient_test(d)) for one in self.of_gradients]
         for step in d.cursor.steps.backward:
-            d.cursor.position = Position(0, step.phase, step.number)
+            d.cursor.position = Position(d.where.iteration, step.phase, step.number)
             for one, test in tests:
                 if test is not None and test(d, step):
                     return one
@@ -151,7 +182,8 @@ class Guard:
 
     # -- stopping
 
-    def _halt(self, d: LiveDebugger, birth: Birth | None, at: Position, hit: Wanted | None, kind: str | None) -> None:
+    def halt(self, d: LiveDebugger, birth: Birth | None, at: Position, hit: Wanted | None, kind: str | None) -> None:
+        """Stop where something happened: open the prompt, call a function, or raise."""
         d.birth = birth
         d.stand(at, "")
         reason = str(birth) if birth is not None else f"{hit.text if hit is not None else kind}: {_said(d.event)}"

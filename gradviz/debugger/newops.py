@@ -24,39 +24,66 @@ from gradviz.engine.tensor import Tensor
 from gradviz.errors import GradvizTypeError, GradvizValueError, UnknownNameError
 from gradviz.sources import own
 
-__all__ = ["NewOp", "Wanted", "read"]
+__all__ = ["Event", "NewOp", "Wanted", "read"]
 
 OF_HISTORY = frozenset({"update", "param", "iteration", "phase", "op"})
-Test = Callable[["NewOp"], bool]
+Test = Callable[["Event"], bool]
 
 
-class NewOp:
+class Event:
     """The forward event of an op that was just computed: what `Step` tells of it that can be known already.
 
-    ``number`` counts the ops of the block. ``node`` has no inputs: ids are given when the graph is read.
+    ``number`` counts the ops of the block.
     """
 
     phase = FORWARD
     grad = None
     contributions: tuple[Any, ...] = ()
     is_seed = False
+    tensor: Any  # what the program holds
+    op: str
+    scope: tuple[str, ...]
+    source: Any
+    value: Any  # what it computed
+    node: Any  # its name, op, scope, shape and source line, as a `Node`
 
-    def __init__(self, made: Tensor, number: int) -> None:
-        self.tensor = made
+    def __init__(self, number: int) -> None:
         self.number = self.index = number
 
+    def operands(self) -> list[Any]:
+        """Return the values it was computed from."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.number}: {self.node.name}, {self.op})"
+
+
+class NewOp(Event):
+    """An op of this package. ``node`` has no inputs: ids are given when the graph is read."""
+
+    def __init__(self, made: Tensor, number: int) -> None:
+        super().__init__(number)
+        self.tensor = made
+        self.op, self.scope = made.op, made.scope
+
     @property
-    def value(self) -> Any:
+    def value(self) -> Any:  # type: ignore[override]
         """What it computed."""
         return value_of(self.tensor)
 
     @cached_property
-    def node(self) -> Any:
+    def source(self) -> Any:  # type: ignore[override]
+        """The line that made it."""
+        return self.tensor.source
+
+    @cached_property
+    def node(self) -> Any:  # type: ignore[override]
         """Its name, op, scope, shape and source line, as a `Node`."""
         return own.node_made(self.tensor)
 
-    def __repr__(self) -> str:
-        return f"NewOp({self.number}: {self.node.name}, {self.tensor.op})"
+    def operands(self) -> list[Any]:
+        """Return the values it was computed from."""
+        return values_used(self.tensor)
 
 
 @dataclass(frozen=True)
@@ -104,11 +131,11 @@ def read(wanted: Any) -> Wanted:
 
 
 def _op(pattern: str) -> Test:
-    return lambda event: fnmatchcase(event.tensor.op, pattern)
+    return lambda event: fnmatchcase(event.op, pattern)
 
 
 def _scope(pattern: str) -> Test:
-    return lambda event: in_scope(".".join(event.tensor.scope), pattern)
+    return lambda event: in_scope(".".join(event.scope), pattern)
 
 
 def _over(dtype: str) -> Test:
@@ -120,10 +147,10 @@ def _over(dtype: str) -> Test:
     def is_over(x: Any) -> bool:
         return bool(np.any(np.abs(x) > limit))
 
-    def test(event: NewOp) -> bool:
+    def test(event: Event) -> bool:
         if not is_over(event.value):
             return False
-        return not any(map(is_over, values_used(event.tensor)))
+        return not any(map(is_over, event.operands()))
 
     return test
 
@@ -133,8 +160,8 @@ def _zero(name: str) -> Test:
 
 
 def _line(file: str, line: int) -> Test:
-    def test(event: NewOp) -> bool:
-        place = event.tensor.source
+    def test(event: Event) -> bool:
+        place = event.source
         return place is not None and place.line == line and (not file or f"/{place.file}".endswith(f"/{file}"))
 
     return test
@@ -147,7 +174,7 @@ def _named(text: str) -> Wanted:
     if text.endswith(".grad"):
         return Wanted(text, gradients=text)
 
-    def test(event: NewOp) -> bool:
+    def test(event: Event) -> bool:
         name = event.node.name
         return fnmatchcase(name, text) or fnmatchcase(".".join((*event.node.scope, name)), text)
 
@@ -163,7 +190,7 @@ def _condition(text: str) -> Wanted:
         return Wanted(text, gradients=text)
     firsts = {parts[0] for parts in wanted.names}
 
-    def test(event: NewOp) -> bool:
+    def test(event: Event) -> bool:
         return event.node.name.split(".")[0] in firsts and wanted.holds(NewNames(event))
 
     return Wanted(text, test)
@@ -172,7 +199,7 @@ def _condition(text: str) -> Wanted:
 class NewNames:
     """What names mean when an op was just computed: the op itself, and the user's variables."""
 
-    def __init__(self, event: NewOp) -> None:
+    def __init__(self, event: Event) -> None:
         self._event = event
         self._variables = Variables.of(user_frame())
 

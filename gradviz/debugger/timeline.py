@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from gradviz.debugger.events import Steps
-from gradviz.errors import GradvizTypeError, UnknownNameError
+from gradviz.debugger.tensors import named_params, plain_value
+from gradviz.errors import GradvizTypeError, GradvizValueError, UnknownNameError
 from gradviz.graphs import Frame, Graph, Number
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class RunTimeline:
 
 
 def timeline(x: Any, *, params: Any = None) -> Timeline:
-    """Return the history of a Tensor, a Frame, several Frames, or a Run.
+    """Return the history of a Tensor, a Frame, several Frames, a capture, or a Run.
 
     A Tensor that ``backward()`` was not called on shows the gradients it would give, and keeps none.
     Raises GradvizTypeError for anything that has no numbers.
@@ -196,6 +197,8 @@ def timeline(x: Any, *, params: Any = None) -> Timeline:
         return FrameTimeline([x])
     if isinstance(x, list | tuple) and x and all(isinstance(frame, Frame) for frame in x):
         return FrameTimeline(x)
+    if frames := _frames_of(x):
+        return FrameTimeline(frames)
     if isinstance(x, Graph | list | tuple):
         raise GradvizTypeError(
             f"a {type(x).__name__} has no numbers to step through", hint="give a Tensor, a Frame or a Run"
@@ -206,14 +209,19 @@ def timeline(x: Any, *, params: Any = None) -> Timeline:
     from gradviz.sources.pullback import with_gradients
 
     whole = with_gradients(frame(x, params=params))
-    return FrameTimeline([whole], {name: values for name, values in _values_of(params) if name not in whole.graph})
+    absent = {name: plain_value(x) for name, x in named_params(params).items() if name not in whole.graph}
+    return FrameTimeline([whole], absent)
 
 
-def _values_of(params: Any) -> Iterator[tuple[str, Number]]:
-    """Yield the values of named parameters."""
-    for name, tensor in (params or {}).items():
-        value = np.array(getattr(tensor, "data", tensor), float)
-        yield str(name), value.item() if value.shape == () else value
+def _frames_of(x: Any) -> list[Frame]:
+    """Return the frames that something has recorded, as a capture has; none if it is no such thing."""
+    frames = getattr(x, "frames", None)
+    are_frames = isinstance(frames, list) and all(isinstance(frame, Frame) for frame in frames)
+    if are_frames and not frames:
+        raise GradvizValueError(
+            f"the {type(x).__name__} has recorded no step yet", hint="a step ends with loss.backward()"
+        )
+    return list(frames) if are_frames and frames else []
 
 
 def values_after(frame: Frame, find_following: Callable[[], Frame | None]) -> dict[int, Number]:

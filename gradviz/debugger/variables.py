@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,16 +11,14 @@ from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gradviz.debugger.naming import NodeNames, attribute_of
-from gradviz.engine.leaves import value_of
+from gradviz.debugger.tensors import Shown, grad_of, is_computed, is_tensor, library, number_of, rank
 from gradviz.engine.sites import NUMPY
-from gradviz.engine.structure import walked
-from gradviz.engine.tensor import Tensor
 from gradviz.errors import GradvizValueError, UnknownNameError
 
 if TYPE_CHECKING:
     from gradviz.debugger.standing import Standing
 
-__all__ = ["LiveNames", "Variables", "largest", "scalars", "user_frame"]
+__all__ = ["LiveNames", "Variables", "is_scalar", "largest", "scalars", "user_frame"]
 
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -88,18 +87,20 @@ class LiveNames(NodeNames):
 
 def part_of(found: Any, attribute: str) -> Any:
     """Return the value, the gradient or another attribute of a variable."""
-    if not isinstance(found, Tensor):
+    if isinstance(found, Shown):
+        return getattr(found, attribute, None) or attribute_of(found.value, attribute)
+    if not is_tensor(found):
         return attribute_of(found, attribute)
     if attribute == "grad":
-        return value_of(found.grad) if isinstance(found.grad, Tensor) else found.grad
-    return found.op if attribute == "op" else attribute_of(value_of(found), attribute)
+        return grad_of(found)
+    return found.op if attribute == "op" and hasattr(found, "op") else attribute_of(number_of(found), attribute)
 
 
 # -- finding them ----------------------------------------------------------------------------------
 
 
 def user_frame() -> FrameType:
-    """Return the innermost frame that is neither of this package nor of NumPy."""
+    """Return the innermost frame that is neither of this package nor of NumPy or PyTorch."""
     frame = sys._getframe(1)
     while frame.f_back is not None and is_ours(frame):
         frame = frame.f_back
@@ -107,22 +108,28 @@ def user_frame() -> FrameType:
 
 
 def is_ours(frame: FrameType) -> bool:
-    """Tell whether a frame runs code of this package or of NumPy."""
-    return frame.f_code.co_filename.startswith((PACKAGE, NUMPY))
+    """Tell whether a frame runs code of this package, of NumPy or of PyTorch."""
+    return frame.f_code.co_filename.startswith((PACKAGE, NUMPY, library() or PACKAGE))
 
 
-def scalars(variables: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the variables that hold a Tensor of one element that an op has made."""
+def scalars(variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the variables that hold a tensor of one element that an op has made."""
     for name, value in variables.items():
-        if isinstance(value, Tensor) and not value.is_leaf and value.size == 1:
+        if is_scalar(value):
             yield name, value
 
 
-def largest(variables: Mapping[str, Any]) -> tuple[str, Tensor]:
-    """Return the variable whose scalar Tensor has the largest graph, the newest of equals.
+def is_scalar(x: Any) -> bool:
+    """Tell whether this is a tensor of one element that an op has made."""
+    return is_tensor(x) and is_computed(x) and math.prod(x.shape) == 1
+
+
+def largest(variables: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return the variable whose scalar tensor has the largest graph, the newest of equals.
 
     Raises GradvizValueError if there is none.
 
+    >>> from gradviz import Tensor
     >>> w = Tensor(2.0)
     >>> y = w * w
     >>> largest({"w": w, "y": y, "z": y + w})[0]
@@ -130,9 +137,9 @@ def largest(variables: Mapping[str, Any]) -> tuple[str, Tensor]:
     """
     found = list(scalars(variables))
     if not found:
-        names = ", ".join(name for name, value in variables.items() if isinstance(value, Tensor))
+        names = ", ".join(name for name, value in variables.items() if is_tensor(value))
         held = f"the Tensors there are {names}" if names else "there is no Tensor"
         raise GradvizValueError(f"no variable holds a scalar that was computed: {held}", hint="breakpoint(loss)")
     if len(found) == 1:
         return found[0]
-    return max(found, key=lambda pair: (len(walked(pair[1])), pair[1]._key))
+    return max(found, key=lambda pair: rank(pair[1]))

@@ -21,7 +21,7 @@ def is_projection(graph: Graph, node: Node) -> bool:
     if node.op != "getitem" or len(node.inputs) != 1 or type(node.attrs.get("index")) is not int:
         return False
     whole = graph.nodes[node.inputs[0]]
-    return whole.kind == "op" and not whole.shape  # no single number has elements
+    return whole.kind == "op" and not (whole.shape and whole.dtype)  # no single number has elements
 
 
 def projections(graph: Graph) -> Mapping[int, tuple[int, ...]]:
@@ -59,5 +59,5 @@ def unpacked(frame: Frame) -> Frame:
 
 
 def _alone(node: Node, whole: Node) -> Node:
-    looks = {"op": whole.op, "symbol": whole.symbol, "formulas": whole.formulas}
-    return replace(node, inputs=whole.inputs, attrs={**whole.attrs, **node.attrs}, **looks)
+    attrs = {**whole.attrs, **node.attrs}
+    return replace(node, op=whole.op, inputs=whole.inputs, attrs=attrs, symbol=whole.symbol, formulas=whole.formulas)

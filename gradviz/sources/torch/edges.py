@@ -19,7 +19,7 @@ from gradviz.sources.torch.checking import checked
 from gradviz.sources.torch.looks import is_elementwise
 from gradviz.sources.torch.numbers import as_tensor, number
 
-__all__ = ["CallNumbers"]
+__all__ = ["CallNumbers", "is_elementwise_op"]
 
 # ops that go element by element and that the engine has no entry for
 ELEMENTWISE = frozenset(
@@ -81,7 +81,7 @@ class CallNumbers:
         if not self.is_elementwise(dst):
             return None
         slope = self._pulled(dst, [arg], np.ones(np.shape(y)), spread=np.shape(y)).get(arg)
-        return slope if np.shape(slope) == np.shape(y) else None
+        return slope if slope is not None and slope.shape == np.shape(y) else None
 
     def sent(self, dst: int, arg: int, g: Any) -> Any:
         """Return what ``dst`` sends to this argument when its own gradient is ``g``; None if that is not known.
@@ -98,8 +98,7 @@ class CallNumbers:
 
     def is_elementwise(self, dst: int) -> bool:
         """Tell whether each element of the result depends on one element of each operand."""
-        op = self._calls[dst].op
-        return is_elementwise(op) or op.removesuffix("_") in ELEMENTWISE
+        return is_elementwise_op(self._calls[dst].op)
 
     def is_registered(self, dst: int) -> bool:
         """Tell whether the rule of a node is the user's own: that of an autograd.Function."""
@@ -263,6 +262,15 @@ class CallNumbers:
             for used, _, _ in self._graph.edges:
                 self._uses[used] += 1
         return self._uses[src]
+
+
+def is_elementwise_op(op: str) -> bool:
+    """Tell whether each element of the result depends on one element of each operand.
+
+    >>> is_elementwise_op("mul_"), is_elementwise_op("gelu"), is_elementwise_op("softmax")
+    (True, True, False)
+    """
+    return is_elementwise(op) or op.removesuffix("_") in ELEMENTWISE
 
 
 class _Result:
