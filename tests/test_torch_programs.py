@@ -1,0 +1,98 @@
+"""Every value, gradient, edge, line and scope of a recorded PyTorch program is right, and recording changes nothing.
+
+``python -m tests.test_torch_programs`` prints the table of programs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import gradviz
+from tests.torch_programs import PROGRAMS
+from tests.torch_truth import Verdict, compared, truth, verdict
+
+KINDS = ("values", "grads", "edges", "lines", "scopes")
+# what no recording of calls can know: the line of an op in another thread; for an op in a user's forward hook the scope
+EXCUSED = {"other_thread": {"lines": 1}, "users_hooks": {"scopes": 1}, "func_grad": {}, "vmap": {}}
+
+
+@pytest.fixture(scope="module", params=list(PROGRAMS))
+def found(request: pytest.FixtureRequest) -> Verdict:
+    return named(request.param)
+
+
+def named(name: str) -> Verdict:
+    """Watch one program."""
+    return verdict(PROGRAMS[name], gradviz.capture)
+
+
+def excused(found: Verdict, kind: str) -> int:
+    """Return how many of a kind nobody can know in this program."""
+    return EXCUSED.get(found.name, {}).get(kind, 0)
+
+
+def test_the_truth_itself_changes_nothing(found: Verdict) -> None:
+    assert differences(found.unwatched, found.under_truth) == []
+    assert all(step.records for step in found.steps)
+
+
+def test_watching_changes_nothing(found: Verdict) -> None:
+    assert differences(found.unwatched, found.watched) == []
+    assert found.hooks_left == []
+
+
+def differences(a: dict[str, object], b: dict[str, object]) -> list[str]:
+    """Return the names of what is not equal to the bit."""
+    return [key for key in a.keys() | b.keys() if a.get(key, 0) != b.get(key, 0)]
+
+
+def test_every_step_is_a_frame_and_lacks_nothing(found: Verdict) -> None:
+    assert len(found.frames) == len(found.steps)
+    assert found.comparison.missing == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_are_right(found: Verdict, kind: str) -> None:
+    wrong = found.comparison.wrong.get(kind, [])
+    assert wrong[excused(found, kind) :] == []
+    _, count = getattr(found.comparison, kind)
+    assert count > 0 or kind == "edges"
+
+
+def test_a_wrong_frame_is_found_out() -> None:
+    """Compare a program with the truth of another one: the comparison is able to see differences."""
+    mine, other = named("mlp"), truth(PROGRAMS["training_loop"]())[0][-1]
+    found = compared(mine.frames[0], other)
+    assert found.values[0] < found.values[1]
+    assert found.grads[0] < found.grads[1]
+    assert found.edges[0] < found.edges[1]
+    assert found.wrong["values"][0]
+
+
+def rows() -> Iterator[tuple[str, ...]]:
+    """Yield the table: a program and how many of each kind are right."""
+    yield ("program", "nodes", *KINDS, "unchanged")
+    for name in PROGRAMS:
+        found = named(name)
+        counts = [f"{right:,}/{count:,}" for right, count in (getattr(found.comparison, kind) for kind in KINDS)]
+        is_unchanged = not differences(found.unwatched, found.watched) and not found.hooks_left
+        nodes = sum(len(frame.graph) for frame in found.frames)
+        yield (name.replace("_", " "), f"{nodes:,}", *counts, "yes" if is_unchanged else "no")
+
+
+def main() -> None:
+    """Print the table as Markdown."""
+    for i, row in enumerate(rows()):
+        print("| " + " | ".join(row) + " |")
+        if i == 0:
+            print("| --- |" + " ---: |" * (len(row) - 1))
+
+
+if __name__ == "__main__":
+    main()
