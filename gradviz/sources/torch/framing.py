@@ -12,7 +12,7 @@ from gradviz.sources import own
 from gradviz.sources.naming import unique_names
 from gradviz.sources.torch.calls import Call
 from gradviz.sources.torch.edges import CallNumbers
-from gradviz.sources.torch.looks import attributes, look_of
+from gradviz.sources.torch.looks import attributes, look_at
 from gradviz.sources.torch.numbers import number
 
 __all__ = ["Structure", "frame_of", "needed", "structure_of"]
@@ -27,16 +27,23 @@ class Structure:
 
 
 def needed(calls: Sequence[Call], outputs: Iterable[int]) -> list[int]:
-    """Return the positions of everything these outputs were made of, ascending.
+    """Return the positions of everything these outputs were made of, each leaf right before its first use.
 
-    >>> needed([Call("a", "input"), Call("b", "input"), Call("neg", inputs=(1,))], [2])
-    [1, 2]
+    >>> needed([Call("a", "input"), Call("b", "input"), Call("neg", inputs=(1,)), Call("add", inputs=(2, 0))], [3])
+    [1, 2, 0, 3]
     """
     found = set(outputs)
     for place in range(max(found, default=-1), -1, -1):
         if place in found:
             found.update(calls[place].inputs)
-    return sorted(found)
+    order: dict[int, None] = {}
+    for place in sorted(found):
+        call = calls[place]
+        if call.inputs:
+            order.update(dict.fromkeys([*(i for i in call.inputs if not calls[i].inputs), place]))
+    return (
+        list(order) if len(order) == len(found) else [*order, *(place for place in sorted(found) if place not in order)]
+    )
 
 
 def structure_of(calls: Sequence[Call], outputs: Sequence[int]) -> Structure:
@@ -62,7 +69,7 @@ def frame_of(
 
 
 def _node(i: int, name: str, call: Call, ids: Mapping[int, int], sites: own.Sites) -> Node:
-    symbol, formulas, _ = look_of(call.op) if call.kind == "op" else ("", (), False)
+    symbol, formulas = look_at(call) if call.kind == "op" else ("", ())
     inputs = tuple([ids[place] for place in call.inputs])
     attrs = attributes(call) if call.kind == "op" else {}
     if call.origin:

@@ -76,7 +76,7 @@ class Structures:
         key = _key(tape.calls, places, outputs)
         found = self._known.get(key)
         if found is None:
-            _name_inputs(tape, places)
+            _name_by_variables(tape, places)
             made = structure_of(tape.calls, outputs)
             found = self._known.setdefault(key, made)
         if found.places != tuple(places):  # the same graph, but other calls lay between: they are left out
@@ -84,12 +84,12 @@ class Structures:
         return found
 
 
-def _name_inputs(tape: Tape, places: Sequence[int]) -> None:
-    """Name the leaves that no model names by the variables of the program that hold them."""
+def _name_by_variables(tape: Tape, places: Sequence[int]) -> None:
+    """Name what no model names by the variables of the program that hold it at this moment."""
     unnamed = {
         id(t): tape.calls[place]
         for place in places
-        if tape.calls[place].kind != "op" and not tape.calls[place].name and (t := tape.tensors[place]) is not None
+        if not tape.calls[place].name and (t := tape.tensors[place]) is not None and tape.find(t) == place
     }
     for key, name in held_names(set(unnamed)).items() if unnamed else ():
         unnamed[key].name = name

@@ -73,13 +73,14 @@ def number(t: torch.Tensor | None) -> Any:
     """
     if t is None:
         return None
-    found = plain(t)
-    if found is None:
-        return None
-    found = found.cpu().resolve_conj().resolve_neg()
-    if found.dtype not in NUMPY_KNOWS:
-        found = found.to(torch.complex64 if found.is_complex() else torch.float32)
-    array = found.numpy()
+    with torch._C.DisableTorchFunction():  # somebody may be recording
+        found = plain(t)
+        if found is None:
+            return None
+        found = found.cpu().resolve_conj().resolve_neg()
+        if found.dtype not in NUMPY_KNOWS:
+            found = found.to(torch.complex64 if found.is_complex() else torch.float32)
+        array = found.numpy()
     return float(array) if array.ndim == 0 and array.dtype.kind in "biuf" else array
 
 

@@ -17,7 +17,6 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.modules import module as torch_modules
 from torch.optim import optimizer as torch_optimizers
 
 from gradviz.sources.torch.kinds import HIDDEN, TORCH
@@ -38,9 +37,11 @@ REVERSED: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 
 _files: dict[str, int] = {}
-_active: list[Capture] = []
+_active: list[Presence] = []
 _in_process: weakref.WeakSet[Capture] = weakref.WeakSet()
-_function_apply = torch.autograd.Function.__dict__.get("apply")
+_apply = torch.autograd.Function.__dict__["apply"]
+_call = torch.nn.Module.__call__
+_compile = torch.compile
 
 
 def site(frame: FrameType | None) -> tuple[tuple[CodeType | None, int], bool]:
@@ -108,69 +109,77 @@ class Presence:
     """Everything that one capture has put into PyTorch besides its mode."""
 
     def __init__(self, capture: Capture) -> None:
-        self._capture = capture
+        self.capture = capture
+        self._is_eager = False
         self._stack = contextlib.ExitStack()
 
     def enter(self) -> None:
         """Put the hooks in place."""
-        capture = self._capture
-
-        def before(module: torch.nn.Module, args: Any) -> None:
-            if capture.is_listening:
-                _run_eagerly(self._stack)
-                capture.entered(module)
-
-        def after(module: torch.nn.Module, args: Any, out: Any) -> None:
-            if capture.is_listening:
-                capture.left()
+        capture = self.capture
 
         def steps(optimizer: Any, args: Any, kwargs: Any) -> None:
             if capture.is_listening:
                 capture.optimizer_steps()
 
-        for handle in (
-            torch_modules.register_module_forward_pre_hook(before),
-            torch_modules.register_module_forward_hook(after, always_call=True),
-            torch_optimizers.register_optimizer_step_pre_hook(steps),
-        ):
-            self._stack.callback(handle.remove)
-        _run_eagerly(self._stack)
+        self._stack.callback(torch_optimizers.register_optimizer_step_pre_hook(steps).remove)
         if not _active:
             torch.autograd.Function.apply = classmethod(_applied)
-        _active.append(capture)
+            torch.nn.Module.__call__ = _called
+            torch.compile = _compiled
+        _active.append(self)
         _in_process.add(capture)
-        self._stack.callback(_leave, capture)
+        self.run_eagerly()
 
     def leave(self) -> None:
         """Take everything away again."""
+        _active.remove(self)
+        if not _active:
+            torch.autograd.Function.apply = _apply
+            torch.nn.Module.__call__ = _call
+            torch.compile = _compile
         self._stack.close()
 
+    def run_eagerly(self) -> None:
+        """Let what is compiled run as it is written, as long as this lasts; only if the compiler is loaded."""
+        if not self._is_eager and "torch._dynamo" in sys.modules:
+            self._is_eager = True
+            self._stack.enter_context(torch.compiler.set_stance("force_eager"))
 
-def _leave(capture: Capture) -> None:
-    _active.remove(capture)
-    if not _active:
-        if _function_apply is None:
-            del torch.autograd.Function.apply
-        else:
-            torch.autograd.Function.apply = _function_apply
+
+def _listening() -> list[Capture]:
+    """Return the captures that what happens now is for, the innermost last."""
+    return [present.capture for present in _active if present.capture.is_listening]
 
 
 def _applied(cls: Any, *args: Any, **kwargs: Any) -> Any:
     """Stand in for autograd.Function.apply while something is recorded."""
-    original = (
-        super(torch.autograd.Function, cls).apply if _function_apply is None else _function_apply.__get__(None, cls)
-    )
-    capture = next((c for c in reversed(_active) if c.is_listening), None)
-    if capture is None or torch._C._is_torch_function_all_disabled():
-        return original(*args, **kwargs)
-    return capture.function_applied(cls, args, kwargs, original)
+    original = _apply.__get__(None, cls)
+    found = () if torch._C._is_torch_function_all_disabled() else _listening()
+    return found[-1].function_applied(cls, args, kwargs, original) if found else original(*args, **kwargs)
 
 
-def _run_eagerly(stack: contextlib.ExitStack) -> None:
-    """Let compiled modules run as they are written, as long as the stack lasts; only if the compiler is loaded."""
-    if "torch._dynamo" in sys.modules and not getattr(stack, "is_eager", False):
-        stack.is_eager = True  # type: ignore[attr-defined]
-        stack.enter_context(torch.compiler.set_stance("force_eager"))
+def _called(module: Any, *args: Any, **kwargs: Any) -> Any:
+    """Stand in for Module.__call__ while something is recorded."""
+    found = _listening()
+    for capture in found:
+        capture.entered(module)
+    try:
+        out = _call(module, *args, **kwargs)
+        if found and isinstance(module, torch.jit.ScriptModule):
+            for capture in found:
+                capture.scripted(module, args, kwargs, out)
+        return out
+    finally:
+        for capture in found:
+            capture.left()
+
+
+def _compiled(*args: Any, **kwargs: Any) -> Any:
+    """Stand in for torch.compile while something is recorded: what it makes runs as it is written."""
+    made = _compile(*args, **kwargs)
+    for present in _active:
+        present.run_eagerly()
+    return made
 
 
 def _after_fork() -> None:

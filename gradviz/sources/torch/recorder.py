@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import get_ident
 from types import CodeType, TracebackType
@@ -24,6 +25,7 @@ from gradviz.sources.torch.tape import Tape, version
 __all__ = ["Capture"]
 
 LEVELS = ("full", "stats")
+USERS_BLOCKS = frozenset(("CheckpointFunction",))  # called again, these would run the program's own code
 NOTHING: Mapping[str, Any] = {}
 LIMIT = 1 << 30  # bytes of earlier steps that are kept
 
@@ -51,8 +53,9 @@ class Capture:
         self._count = self._nbytes = 0
         self._tape = self._new_tape()
         self._roots: list[int] = []  # where the backward passes of this step began
+        self._leaves_inside: dict[int, torch.Tensor] | None = None  # of a block that is one node
         self._structure: Structure | None = None  # that of this step, once its backward pass is over
-        self._last_root: Any = None
+        self._last_root: Callable[[], Any] = _nothing
         self._is_done = False  # a backward pass is over, and nothing has been computed since
         self._muted = 0
         self._thread = 0
@@ -164,7 +167,7 @@ class Capture:
         before = self._count
         if place is not None or self._roots:
             self._cut()
-        elif loss is not None and self._moments and self._last_root is loss:
+        elif loss is not None and self._moments and self._last_root() is loss:
             return self._moments[-1]
         if self._count == before:
             raise GradvizValueError(
@@ -180,7 +183,12 @@ class Capture:
     def call(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Make a call of the program, and record it."""
         kind = kinds.kind_of(func)
-        if kind == kinds.SILENT or not self.is_listening or torch._C._functorch.peek_interpreter_stack() is not None:
+        if kind == kinds.SILENT or not self.is_listening:
+            if self._leaves_inside is not None:
+                self._look_inside(args, kwargs)
+            return func(*args, **kwargs)
+        if torch._C._functorch.peek_interpreter_stack() is not None:  # within vmap or grad: seen from outside, as one
+            self._tape.unseen_site = presence.site(sys._getframe(2))[0]
             return func(*args, **kwargs)
         if kind == kinds.BACKWARD:
             return self._backward(func, args, kwargs)
@@ -226,27 +234,56 @@ class Capture:
         tape.add_results(call, out, changed)
         return out
 
+    def _look_inside(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Take note of the parameters that a block uses which is recorded as one node."""
+        operands: list[torch.Tensor] = []
+        with_slots([args, kwargs], operands)
+        self._leaves_inside.update((id(t), t) for t in operands if t.is_leaf and t.requires_grad)  # type: ignore[union-attr]
+
     def function_applied(self, cls: Any, args: Sequence[Any], kwargs: Mapping[str, Any], apply: Any) -> Any:
         """Make a call of a user's autograd.Function, and record it as one node."""
+        site, _ = presence.site(sys._getframe(2))
+        self._muted += 1  # what is called inside, and what is called to record it
+        try:
+            return self._applied(cls, args, kwargs, apply, site)
+        finally:
+            self._muted -= 1
+
+    def _applied(
+        self, cls: Any, args: Sequence[Any], kwargs: Mapping[str, Any], apply: Any, site: tuple[CodeType | None, int]
+    ) -> Any:
         if self._is_done:
             self._cut()
-        is_again = cls.__name__ not in {"CheckpointFunction"}  # what it would call again is the user's own block
-        site, _ = presence.site(sys._getframe(2))
+        tape = self._tape
         operands: list[torch.Tensor] = []
-        slots = with_slots_in_args(args, operands)
-        named_slots = with_slots(dict(kwargs), operands) if kwargs else NOTHING
-        inputs = [self._tape.place_of(t) for t in operands]
+        slots, named_slots = with_slots_in_args(args, operands), with_slots(dict(kwargs), operands)
+        inputs = [tape.place_of(t) for t in operands]
         versions = [version(t) for t in operands]
-        self._muted += 1
+        is_block = cls.__name__ in USERS_BLOCKS
+        self._leaves_inside = {} if is_block else None
         try:
             out = apply(*args, **kwargs)
         finally:
-            self._muted -= 1
+            inside, self._leaves_inside = self._leaves_inside, None
+        inputs += [tape.place_of(t) for t in (inside or {}).values() if all(t is not known for known in operands)]
         changed = [t for t, before in zip(operands, versions, strict=True) if version(t) != before]
         call = Call(cls.__name__, inputs=inputs, args=slots, kwargs=named_slots, scope=self._modules.running[-1])
-        call.func, call.site = cls.apply if is_again else None, site
-        self._tape.add_results(call, out, changed)
+        call.func, call.site = None if is_block else cls.apply, site
+        tape.add_results(call, out, changed)
         return out
+
+    def scripted(self, module: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+        """Record what a scripted module has computed: nothing inside of it is seen."""
+        site, _ = presence.site(sys._getframe(2))
+        self._muted += 1
+        try:
+            operands: list[torch.Tensor] = []
+            with_slots([args, dict(kwargs), list(module.parameters())], operands)
+            inputs = [self._tape.place_of(t) for t in operands]
+            call = Call(str(module.original_name), inputs=inputs, scope=self._modules.running[-1], site=site)
+            self._tape.add_results(call, out, ())
+        finally:
+            self._muted -= 1
 
     # -- modules -------------------------------------------------------------------------------
 
@@ -281,7 +318,7 @@ class Capture:
         if func is torch.autograd.grad:
             self._keep_returned(args, kwargs, out)
         self._roots = list(dict.fromkeys([*self._roots, *places]))
-        self._last_root = roots[-1] if roots else None
+        self._last_root = weakref.ref(roots[-1]) if roots else _nothing
         self._is_done = True
         self._structure = self._structures.of(self._tape, self._roots)  # while variables say what is what
         return out
@@ -327,7 +364,8 @@ class Capture:
         """End a step: keep what its result was made of, and begin another."""
         tape, outputs, structure = self._tape, self._roots, self._structure
         self._is_done, self._roots, self._structure = False, [], None
-        outputs = outputs or _sinks(tape.calls)
+        if not outputs and self._count == 0:  # a forward pass alone; after a training step it is a look at the model
+            outputs = _sinks(tape.calls)
         if outputs:
             structure = structure or self._structures.of(tape, outputs)
             moment = Moment(self._count, structure, tape.calls, has_values=self._level == "full")
@@ -358,6 +396,10 @@ class _Mode(TorchFunctionMode):  # type: ignore[misc]
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         return self._call(func, args, kwargs or {})
+
+
+def _nothing() -> None:
+    """Stand for a tensor that is gone."""
 
 
 def _has_tensors(out: Any) -> bool:

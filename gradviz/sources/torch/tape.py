@@ -35,7 +35,8 @@ class Tape:
     def __init__(self, named: Named, *, keeps_values: bool) -> None:
         self.calls: list[Call] = []
         self.tensors: list[torch.Tensor | None] = []  # of each call its tensor, while the step lasts
-        self.needs_grad = False  # whether anything here requires a gradient
+        self.needs_grad = False  # whether anything that was computed here requires a gradient
+        self.unseen_site: Site = (None, 0)  # where something was called last whose inside is not recorded
         self.is_muted = False  # whether gradients that pass by belong to something else
         self._named = named
         self._keeps_values = keeps_values
@@ -67,7 +68,8 @@ class Tape:
         """Enter a tensor that nothing on the tape has made."""
         made_by = t.grad_fn
         if made_by is not None:
-            return self._add(Call(op_of(made_by), inputs=self._sources(made_by)), t, made_by)
+            call = Call(op_of(made_by), inputs=self._sources(made_by), site=self.unseen_site)
+            return self._add(call, t, made_by)
         name, scope = self._named(t)
         kind = "param" if t.requires_grad else "input"
         return self._add(Call(kind, kind, name=name, scope=scope), t, None)
@@ -144,8 +146,6 @@ class Tape:
         if made_by is not None:
             self.needs_grad = True
             self._handles.append(made_by.register_prehook(partial(self._pass, call, t.output_nr)))
-        elif t.requires_grad:
-            self.needs_grad = True
         return place
 
     # -- gradients -----------------------------------------------------------------------------
