@@ -19,7 +19,7 @@ from gradviz.sources.torch.calls import SLOT, Call
 from gradviz.sources.torch.dispatching import Inside
 from gradviz.sources.torch.edges import CallNumbers
 from gradviz.sources.torch.framing import needed
-from gradviz.sources.torch.looks import attributes, look_of
+from gradviz.sources.torch.looks import attributes, look_at
 from gradviz.sources.torch.numbers import number
 
 __all__ = ["expanded", "inside"]
@@ -272,7 +272,7 @@ class _Rebuilt:
         return name
 
     def _inner(self, name: str, call: Call, inputs: Sequence[int], node: Node, scope: tuple[str, ...]) -> int:
-        symbol, formulas, _ = look_of(call.op) if call.kind == "op" else ("", (), False)
+        symbol, formulas = look_at(call) if call.kind == "op" else ("", ())
         attrs = attributes(call) if call.kind == "op" else {}
         overload = getattr(call.func, "_overloadname", "default")
         if overload != "default":
