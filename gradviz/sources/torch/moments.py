@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradviz.errors import GradvizIndexError, GradvizValueError
 from gradviz.graphs import Frame
 from gradviz.sources.naming import held_names
 from gradviz.sources.torch.calls import SLOT, Call
@@ -18,10 +19,11 @@ from gradviz.sources.torch.measuring import fetched
 if TYPE_CHECKING:
     from gradviz.sources.torch.tape import Tape
 
-__all__ = ["Moment", "Structures"]
+__all__ = ["Kept", "Moment", "Structures"]
 
 PLAIN = (int, float, str, bool, type(None), type(SLOT))
 NODE_BYTES = 500
+LIMIT = 1 << 30  # bytes of steps that are kept
 
 
 class Moment:
@@ -59,6 +61,43 @@ class Moment:
         """Return what was measured of the values and of the gradients, a row of seven numbers for each node."""
         rows = fetched([*(call.stats for call in self.calls), *(call.grad_stats for call in self.calls)])
         return rows[: len(self.calls)], rows[len(self.calls) :]
+
+
+class Kept:
+    """The last steps of a capture: ``keep`` of them, or as many as fit into 1 GB.
+
+    Raises GradvizValueError if that is none.
+    """
+
+    def __init__(self, keep: int | None) -> None:
+        if keep is not None and keep < 1:
+            raise GradvizValueError(f"keep={keep}", hint="give the number of steps to keep, or None: as memory allows")
+        self.moments: list[Moment] = []
+        self.count = 0  # of all steps there were
+        self._keep = keep
+        self._nbytes = 0
+
+    def add(self, structure: Structure, calls: Sequence[Call], *, has_values: bool) -> None:
+        """Keep one more step, and let go of old ones for it."""
+        self.moments.append(Moment(self.count, structure, calls, has_values=has_values))
+        self.count += 1
+        if self._keep is not None:
+            del self.moments[: -self._keep]
+            return
+        self._nbytes += self.moments[-1].nbytes
+        while self._nbytes > LIMIT and len(self.moments) > 1:
+            self._nbytes -= self.moments.pop(0).nbytes
+
+    def moment(self, step: int) -> Moment:
+        """Return a step by its number; negative numbers count from the last one."""
+        number = step if step >= 0 else self.count + step
+        found = next((moment for moment in self.moments if moment.number == number), None)
+        if found is None:
+            there = self.moments
+            kept = f"kept are {there[0].number} to {there[-1].number}" if there else "nothing was recorded"
+            hint = "keep more with gradviz.capture(model, keep=...)" if 0 <= number < self.count else ""
+            raise GradvizIndexError(f"there is no step {step}: {kept}", hint=hint)
+        return found
 
 
 class Structures:

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from gradviz.errors import GradvizIndexError, GradvizTypeError, GradvizValueError
+from gradviz.errors import GradvizTypeError, GradvizValueError
 from gradviz.graphs import Frame, Graph
 from gradviz.sources.torch import kinds, presence
 from gradviz.sources.torch.calls import Call, with_slots, with_slots_in_args
 from gradviz.sources.torch.framing import Structure
 from gradviz.sources.torch.looks import name_of
 from gradviz.sources.torch.modules import Modules
-from gradviz.sources.torch.moments import Moment, Structures
+from gradviz.sources.torch.moments import Kept, Moment, Structures
 from gradviz.sources.torch.tape import Tape, version
 
 __all__ = ["Capture"]
@@ -27,7 +27,6 @@ __all__ = ["Capture"]
 LEVELS = ("full", "stats")
 USERS_BLOCKS = frozenset(("CheckpointFunction",))  # called again, these would run the program's own code
 NOTHING: Mapping[str, Any] = {}
-LIMIT = 1 << 30  # bytes of earlier steps that are kept
 
 
 class Capture:
@@ -41,16 +40,12 @@ class Capture:
             raise GradvizTypeError(f"model is a {type(model).__name__}", hint="give a torch.nn.Module, or nothing")
         if level not in LEVELS:
             raise GradvizValueError(f"level={level!r}", hint=f"choose one of {', '.join(LEVELS)}")
-        if keep is not None and keep < 1:
-            raise GradvizValueError(f"keep={keep}", hint="give the number of steps to keep, or None: as memory allows")
         self.on_step: Callable[[Moment], None] | None = None
         self._model = model
-        self._keep = keep
         self._level = level
         self._modules = Modules(model)
         self._structures = Structures()
-        self._moments: list[Moment] = []
-        self._count = self._nbytes = 0
+        self._kept = Kept(keep)
         self._tape = self._new_tape()
         self._roots: list[int] = []  # where the backward passes of this step began
         self._leaves_inside: dict[int, torch.Tensor] | None = None  # of a block that is one node
@@ -115,24 +110,21 @@ class Capture:
     @property
     def steps(self) -> list[int]:
         """The numbers of the steps that are kept, ascending."""
-        self._settle()
-        return [moment.number for moment in self._moments]
+        return [moment.number for moment in self._settled.moments]
 
     @property
     def frames(self) -> list[Frame]:
         """The frames of the steps that are kept."""
-        self._settle()
-        return [moment.frame() for moment in self._moments]
+        return [moment.frame() for moment in self._settled.moments]
 
     def __len__(self) -> int:
-        self._settle()
-        return len(self._moments)
+        return len(self._settled.moments)
 
     def __iter__(self) -> Iterator[Frame]:
         return iter(self.frames)
 
     def __repr__(self) -> str:
-        return f"Capture({len(self._moments)} steps, {'off' if self._mode is None else 'recording'})"
+        return f"Capture({len(self._kept.moments)} steps, {'off' if self._mode is None else 'recording'})"
 
     def frame(self, step: int = -1) -> Frame:
         """Return the frame of a step by its number; negative numbers count from the last one.
@@ -147,14 +139,14 @@ class Capture:
 
     def moment(self, step: int = -1) -> Moment:
         """Return a step as it was recorded."""
-        self._settle()
-        number = step if step >= 0 else self._count + step
-        found = next((moment for moment in self._moments if moment.number == number), None)
-        if found is None:
-            kept = f"kept are {self.steps[0]} to {self.steps[-1]}" if self._moments else "nothing was recorded"
-            hint = "keep more with gradviz.capture(model, keep=...)" if 0 <= number < self._count else ""
-            raise GradvizIndexError(f"there is no step {step}: {kept}", hint=hint)
-        return found
+        return self._settled.moment(step)
+
+    @property
+    def _settled(self) -> Kept:
+        """The steps that are kept, the last one too if its backward pass is over."""
+        if self._is_done:
+            self._cut()
+        return self._kept
 
     def taken(self, loss: Any = None) -> Moment:
         """Finish the step that made ``loss`` (None: that of the last backward pass) and return it.
@@ -164,16 +156,16 @@ class Capture:
         place = self._tape.find(loss) if isinstance(loss, torch.Tensor) else None
         if place is not None and place not in self._roots:
             self._roots, self._structure = [place], None
-        before = self._count
+        before = self._kept.count
         if place is not None or self._roots:
             self._cut()
-        elif loss is not None and self._moments and self._last_root() is loss:
-            return self._moments[-1]
-        if self._count == before:
+        elif loss is not None and self._kept.moments and self._last_root() is loss:
+            return self._kept.moments[-1]
+        if self._kept.count == before:
             raise GradvizValueError(
                 "nothing was recorded of this loss", hint="compute it and call backward() while the capture is on"
             )
-        return self._moments[-1]
+        return self._kept.moments[-1]
 
     # -- recording -----------------------------------------------------------------------------
 
@@ -355,35 +347,19 @@ class Capture:
         if self._is_done:
             self._cut()
 
-    def _settle(self) -> None:
-        """Finish a step that is complete, when somebody asks for it."""
-        if self._is_done:
-            self._cut()
-
     def _cut(self) -> None:
         """End a step: keep what its result was made of, and begin another."""
         tape, outputs, structure = self._tape, self._roots, self._structure
         self._is_done, self._roots, self._structure = False, [], None
-        if not outputs and self._count == 0:  # a forward pass alone; after a training step it is a look at the model
+        if not outputs and self._kept.count == 0:  # a forward pass alone; after a step it is a look at the model
             outputs = _sinks(tape.calls)
         if outputs:
             structure = structure or self._structures.of(tape, outputs)
-            moment = Moment(self._count, structure, tape.calls, has_values=self._level == "full")
-            self._count += 1
-            self._moments.append(moment)
-            self._drop_old()
+            self._kept.add(structure, tape.calls, has_values=self._level == "full")
         tape.close()
         self._tape = self._new_tape()
         if outputs and self.on_step is not None:
-            self.on_step(self._moments[-1])
-
-    def _drop_old(self) -> None:
-        if self._keep is not None:
-            del self._moments[: -self._keep]
-            return
-        self._nbytes += self._moments[-1].nbytes
-        while self._nbytes > LIMIT and len(self._moments) > 1:
-            self._nbytes -= self._moments.pop(0).nbytes
+            self.on_step(self._kept.moments[-1])
 
 
 class _Mode(TorchFunctionMode):  # type: ignore[misc]
