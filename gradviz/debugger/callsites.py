@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
-from gradviz.debugger.kept import KeptTimeline
+from gradviz.debugger.framing import recorded_of, whole_frame
+from gradviz.debugger.kept import KeptFrame, KeptTimeline
 from gradviz.debugger.session import LiveDebugger
 from gradviz.debugger.telling import shown
-from gradviz.debugger.variables import Variables, largest
+from gradviz.debugger.tensors import Shown, is_tensor, is_torch
+from gradviz.debugger.variables import Variables, is_scalar, largest
 from gradviz.debugger.whens import Passing, When, last_position, read
 from gradviz.engine.recognition import Structures
 from gradviz.engine.structure import walked
-from gradviz.engine.tensor import Tensor
 from gradviz.errors import GradvizTypeError
 from gradviz.sources import own
 from gradviz.sources.keeping import keep
@@ -55,7 +57,7 @@ class CallSite:
         self._debugger: LiveDebugger | None = None
         self._prompt: LivePrompt | None = None
 
-    def root(self, frame: FrameType, given: Any) -> Tensor:
+    def root(self, frame: FrameType, given: Any) -> Any:
         """Return the Tensor given, or the scalar with the largest graph among the local variables.
 
         Which variable that is is found out once, as long as it holds one.
@@ -63,27 +65,27 @@ class CallSite:
         if given is None:
             variables = frame.f_locals
             held = variables.get(self._variable)
-            if isinstance(held, Tensor) and not held.is_leaf and held.size == 1:
+            if is_scalar(held):
                 return held
             self._variable, given = largest(variables)
-        if not isinstance(given, Tensor):
+        if not is_tensor(given):
             raise GradvizTypeError(f"breakpoint takes a Tensor, not a {type(given).__name__}")
         return given
 
     def passed(
-        self, frame: FrameType, root: Tensor, when: Any, step: int | None, most: int, memory: int, params: Any
+        self, frame: FrameType, root: Any, when: Any, step: int | None, most: int, memory: int, params: Any
     ) -> None:
         """Take note of an iteration, and open the prompt if it is to be."""
         number, wanted = self._numbered(step), self._when(when)
-        graph = _Graph(self, root, params)
+        graph = _TorchGraph(root, params) if is_torch(root) else _Graph(self, root, params)
         passing = Passing(root, number, frame, graph.tensors, self.timeline)
         is_kept = most > 0 or wanted is None or wanted.needs_history
         if is_kept:
-            self.timeline.add(number, keep(root, graph.found, graph.names, self.timeline.newest), max(1, most), memory)
+            self.timeline.add(number, graph.kept(self.timeline.newest), max(1, most), memory)
         if wanted is not None and not wanted.may_hold(passing):
             return
         if not is_kept:
-            self.timeline.add(number, keep(root, graph.found, graph.names), 1, memory)
+            self.timeline.add(number, graph.kept(None), 1, memory)
         self._stop(frame, number, wanted)
 
     def _numbered(self, step: int | None) -> int:
@@ -103,7 +105,7 @@ class CallSite:
             self._whens[when] = read(when)
         return self._whens[when]
 
-    def names(self, root: Tensor, found: Sequence[Tensor], params: Mapping[str, Any] | None) -> Sequence[str]:
+    def names(self, root: Any, found: Sequence[Any], params: Mapping[str, Any] | None) -> Sequence[str]:
         """Return the names of the tensors of a graph; they are looked for once for each structure."""
         key = self._structures(root)
         if key not in self._names:
@@ -126,7 +128,8 @@ class CallSite:
 
         newest = self.timeline.newest
         loss = f", loss {shown(newest.loss)}" if newest is not None else ""
-        self._prompt = talk(d, f"iteration {number} at {variables.place}{loss}", self._prompt)
+        heading = f"iteration {number} at {variables.place}{loss}"
+        self._prompt = talk(d, "\n".join([heading, *_missing(d.full)]), self._prompt)
 
 
 class _Graph:
@@ -135,13 +138,13 @@ class _Graph:
     Names are found by going up the stack, so nothing may call on the way that is neither ours nor the user's.
     """
 
-    def __init__(self, site: CallSite, root: Tensor, params: Mapping[str, Any] | None) -> None:
+    def __init__(self, site: CallSite, root: Any, params: Mapping[str, Any] | None) -> None:
         self._site, self._root, self._params = site, root, params
-        self._found: list[Tensor] | None = None
+        self._found: list[Any] | None = None
         self._names: Sequence[str] | None = None
 
     @property
-    def found(self) -> list[Tensor]:
+    def found(self) -> list[Any]:
         """Every tensor of it."""
         if self._found is None:
             self._found = walked(self._root)
@@ -154,6 +157,37 @@ class _Graph:
             self._names = self._site.names(self._root, self.found, self._params)
         return self._names
 
-    def tensors(self) -> Mapping[str, Tensor]:
+    def kept(self, before: Any) -> Any:
+        """Return what is to be kept of it."""
+        return keep(self._root, self.found, self.names, before)
+
+    def tensors(self) -> Mapping[str, Any]:
         """Return the tensors by name."""
         return dict(zip(self.names, self.found, strict=True))
+
+
+class _TorchGraph:
+    """The graph of one iteration of a program of PyTorch: as a capture has recorded it, or else after the fact."""
+
+    def __init__(self, root: Any, params: Any) -> None:
+        self._root, self._params = root, params
+
+    @cached_property
+    def _frame(self) -> Any:
+        return whole_frame(self._root, self._params)
+
+    def kept(self, before: Any) -> KeptFrame:
+        """Return what is to be kept of it."""
+        known = recorded_of(self._root)
+        return KeptFrame(self._frame, is_pulled=known is None or known.grads[known.graph.outputs[-1]] is not None)
+
+    def tensors(self) -> Mapping[str, Any]:
+        """Return the numbers of the nodes by name."""
+        frame = self._frame
+        return {node.name: Shown(frame.values[node.id], frame.grads[node.id], node.op) for node in frame.graph}
+
+
+def _missing(frame: Any) -> Iterator[str]:
+    """Say what is not known of an iteration, and how it would be."""
+    if all(frame.values[node.id] is None for node in frame.graph if node.kind == "op" and node.inputs):
+        yield "the values inside are gone: begin the loop within 'with gradviz.capture(model):' to have them here"

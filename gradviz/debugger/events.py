@@ -14,6 +14,7 @@ from typing import Any, overload
 import numpy as np
 
 from gradviz.debugger.folding import Fold
+from gradviz.debugger.framing import whole_frame
 from gradviz.debugger.positions import BACKWARD, FORWARD, PHASES, UPDATE
 from gradviz.errors import GradvizIndexError, GradvizTypeError, GradvizValueError
 from gradviz.escape import clean
@@ -314,7 +315,4 @@ def steps(x: Any, *, params: Any = None) -> Steps:
         return Steps(shown)
     if isinstance(x, Graph):
         raise GradvizTypeError("a Graph has no numbers to step through", hint="give a Frame or a Tensor")
-    from gradviz.sources import frame
-    from gradviz.sources.pullback import with_gradients
-
-    return Steps(with_gradients(frame(x, params=params)))
+    return Steps(whole_frame(x, params))

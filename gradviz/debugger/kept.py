@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,16 +14,40 @@ import numpy as np
 from gradviz.debugger.events import Steps
 from gradviz.debugger.timeline import KEPT, values_after
 from gradviz.errors import UnknownNameError
+from gradviz.graphs import Frame
 from gradviz.sources.keeping import Kept
 
-__all__ = ["KeptTimeline"]
+__all__ = ["KeptFrame", "KeptTimeline"]
+
+NODE = 300  # bytes of a node besides its numbers
+
+
+class KeptFrame:
+    """One iteration whose frame had to be made at once: the tensors of PyTorch change."""
+
+    def __init__(self, frame: Frame, *, is_pulled: bool) -> None:
+        self._frame = frame
+        self.is_pulled = is_pulled  # backward() had been called
+        self.values: set[int] = set()
+        numbers = [x for x in (*frame.values, *frame.grads) if x is not None]
+        self.size = NODE * len(frame.graph) + sum(x.nbytes for x in numbers if isinstance(x, np.ndarray))
+
+    def frame(self) -> Frame:
+        """Return the frame."""
+        return self._frame
+
+    @property
+    def loss(self) -> float:
+        """The value of the result, the sum of its elements if there are several; NaN if it is not known."""
+        value = self._frame.values[self._frame.graph.outputs[-1]]
+        return math.nan if value is None else float(np.sum(value))
 
 
 class KeptTimeline:
     """Iterations that are added while the program runs. Their frames are made when they are looked at."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[int, Kept] = OrderedDict()
+        self._kept: OrderedDict[int, Kept | KeptFrame] = OrderedDict()
         self._known: OrderedDict[int, Steps] = OrderedDict()
         self.size = 0  # bytes
 
@@ -32,11 +57,11 @@ class KeptTimeline:
         return tuple(self._kept)
 
     @property
-    def newest(self) -> Kept | None:
+    def newest(self) -> Kept | KeptFrame | None:
         """The iteration kept last."""
         return next(reversed(self._kept.values()), None)
 
-    def add(self, number: int, one: Kept, most: int, memory: int) -> None:
+    def add(self, number: int, one: Kept | KeptFrame, most: int, memory: int) -> None:
         """Keep an iteration, and let the oldest go that are too many or together too large."""
         if self._kept:
             self._known.pop(next(reversed(self._kept)), None)  # what its update did is known now

@@ -6,8 +6,10 @@ until then: going back never runs anything again, and nothing that is typed chan
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from types import FrameType
 from typing import Any
 
@@ -15,11 +17,10 @@ from gradviz.debugger.callsites import site_of
 from gradviz.debugger.guarding import debugging
 from gradviz.debugger.positions import Position
 from gradviz.debugger.session import Attached, LiveDebugger
+from gradviz.debugger.tensors import is_computed, is_tensor, is_torch, rank
 from gradviz.debugger.timeline import timeline
 from gradviz.debugger.variables import Variables, is_ours, user_frame
 from gradviz.engine import modes
-from gradviz.engine.structure import walked
-from gradviz.engine.tensor import Tensor
 from gradviz.engine.trees import members
 from gradviz.errors import GradvizTypeError, GradvizValueError, StoppedError
 
@@ -35,7 +36,8 @@ def debug(x: Any, *args: Any, **kwargs: Any) -> LiveDebugger:
     ``backward()`` was called on last, or the last op. In expressions the caller's variables are known after
     the nodes. Commands come from the terminal, a notebook, or whatever is piped in, until its end.
 
-    Raises GradvizTypeError for anything else.
+    A tensor of PyTorch, or a function that computes with such, is opened as well, and what `gradviz.capture` has
+    recorded. Raises GradvizTypeError for anything else.
 
     >>> import gradviz
     >>> w = gradviz.Tensor(3.0, name="w")
@@ -47,7 +49,7 @@ def debug(x: Any, *args: Any, **kwargs: Any) -> LiveDebugger:
 
     Attached.again()
     frame = user_frame()
-    given = _computed(x, args, kwargs) if callable(x) and not isinstance(x, Tensor) else x
+    given = _computed(x, args, kwargs) if callable(x) and not is_tensor(x) else x
     with modes.unwatched():
         debugger = LiveDebugger(timeline(given), Variables.of(frame))
     talk_of(debugger)
@@ -57,7 +59,7 @@ def debug(x: Any, *args: Any, **kwargs: Any) -> LiveDebugger:
 def breakpoint(
     loss: Any = None,
     *,
-    when: str | Callable[[Tensor], Any] | None = None,
+    when: str | Callable[[Any], Any] | None = None,
     step: int | None = None,
     keep: int = 100,
     memory: int = MEMORY,
@@ -70,6 +72,9 @@ def breakpoint(
     held. Iterations are counted from 0 as they pass this call, or numbered with ``step``; a number that is not
     above the last begins anew. The last ``keep`` (100) are kept, fewer if they hold more than ``memory`` bytes
     (64 MB) together, on each thread, for the last 16 such places; ``keep=0`` keeps none.
+
+    Of a tensor of PyTorch the values inside are known where a `gradviz.capture` is on, or ``backward()`` has not been
+    called yet.
 
     ``when`` is a condition (see `gradviz.debugger.conditions`), in the names of the graph and the variables here,
     or a function of the Tensor: the prompt opens only in iterations in which it held, at the event at which it
@@ -129,42 +134,59 @@ def where_failed(error: BaseException) -> LiveDebugger:
 class _Latest:
     """Remembers the last op and the last Tensor that ``backward()`` was called on."""
 
-    root: Tensor | None = None
-    op: Tensor | None = None
+    root: Any = None
+    op: Any = None
 
-    def made(self, out: Tensor) -> None:
+    def made(self, out: Any) -> None:
         self.op = out
 
-    def passed(self, root: Tensor, seed: Any, grads: Sequence[Any]) -> None:
+    def passed(self, root: Any, seed: Any, grads: Sequence[Any]) -> None:
         self.root = root
 
 
 def _computed(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Call a function and return what there is to see of it."""
     latest = _Latest()
-    with modes.watched(latest):
+    with modes.watched(latest), _captured() as capture:
         result = function(*args, **kwargs)
+        found = _result(function, result, latest, capture)
+        return timeline(found) if is_torch(found) else found
+
+
+def _captured() -> Any:
+    """Return a context that records what PyTorch computes, if it is imported."""
+    if "torch" not in sys.modules:
+        return nullcontext()
+    from gradviz.sources.torch.recorder import Capture
+
+    return Capture()
+
+
+def _result(function: Callable[..., Any], result: Any, latest: _Latest, capture: Any) -> Any:
+    """Return what a function has returned, or what it has computed."""
+    if result is None and latest.op is None and capture is not None and len(capture):
+        return capture.frames
     if not isinstance(result, dict | list | tuple):
         found = result if result is not None else latest.root if latest.root is not None else latest.op
         if found is not None:
             return found
-    tensors = [x for x in members(result) if isinstance(x, Tensor)] if result is not None else []
+    tensors = [x for x in members(result) if is_tensor(x)] if result is not None else []
     if not tensors:
         name = getattr(function, "__name__", "the function")
         raise GradvizTypeError(f"{name} returned no Tensor and computed with none", hint="debug(f, *args)")
     return _most(tensors)
 
 
-def _most(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the scalar with the largest graph, else the newest Tensor."""
-    made = [t for t in tensors if not t.is_leaf] or list(tensors)
-    scalars = [t for t in made if t.size == 1]
-    return max(scalars, key=lambda t: (len(walked(t)), t._key)) if scalars else max(made, key=lambda t: t._key)
+def _most(tensors: Sequence[Any]) -> Any:
+    """Return the scalar with the largest graph, else the newest tensor."""
+    made = [t for t in tensors if is_computed(t)] or list(tensors)
+    scalars = [t for t in made if math.prod(t.shape) == 1]
+    return max(scalars, key=rank) if scalars else max(made, key=lambda t: rank(t)[1])
 
 
 def _of_frames(error: BaseException) -> LiveDebugger:
     for frame, line in reversed(list(_frames(error))):
-        tensors = [value for value in frame.f_locals.values() if isinstance(value, Tensor)]
+        tensors = [value for value in frame.f_locals.values() if is_tensor(value)]
         if tensors:
             with modes.unwatched():
                 debugger = LiveDebugger(timeline(_most(tensors)), Variables.of(frame, line))

@@ -67,17 +67,17 @@ class NewOp(Event):
         self.op, self.scope = made.op, made.scope
 
     @property
-    def value(self) -> Any:  # type: ignore[override]
+    def value(self) -> Any:
         """What it computed."""
         return value_of(self.tensor)
 
     @cached_property
-    def source(self) -> Any:  # type: ignore[override]
+    def source(self) -> Any:
         """The line that made it."""
         return self.tensor.source
 
     @cached_property
-    def node(self) -> Any:  # type: ignore[override]
+    def node(self) -> Any:
         """Its name, op, scope, shape and source line, as a `Node`."""
         return own.node_made(self.tensor)
 

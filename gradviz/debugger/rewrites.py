@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -47,6 +48,20 @@ REWRITES: Mapping[str, Rewrite] = {
     "sinh": Rewrite("np.sinh(np.clip({x}, -80, 80))"),
     "sqrt": Rewrite("np.sqrt(np.maximum({x}, 0) + eps)", "its derivative is infinite at 0"),
 }
+OF_TORCH: Mapping[str, Rewrite] = {
+    "logit": Rewrite("torch.logit({x}, eps=1e-6)"),
+    "rsqrt": Rewrite("torch.rsqrt({x}.clamp(min=0) + eps)", "it is infinite at 0"),
+    "std": Rewrite("torch.sqrt(torch.var({x}) + eps)", "its derivative is infinite where all numbers are the same"),
+}
+SPELLED = {  # what PyTorch calls them
+    "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan2": "arctan2", "atanh": "arctanh",
+    "divide": "div", "fmod": "mod", "remainder": "mod", "true_divide": "div", "multiply": "mul", "mse_loss": "mse",
+    "subtract": "sub", "mm": "matmul", "bmm": "matmul", "linear": "matmul", "addmm": "matmul", "baddbmm": "matmul",
+    "scaled_dot_product_attention": "softmax",
+}  # fmt: skip
+BOUNDS = ((re.compile(r"np\.maximum\(([^(),]+), ([^(),]+)\)"), r"\1.clamp(min=\2)"),
+          (re.compile(r"np\.minimum\(([^(),]+), ([^(),]+)\)"), r"\1.clamp(max=\2)"),
+          (re.compile(r"\bnp\.mod\b"), "torch.remainder"), (re.compile(r"\bnp\."), "torch."))  # fmt: skip
 LARGE = f"smaller numbers: scale what goes in, or add logarithms where factors multiply; {BOUND}"
 OVERFLOWING = frozenset(
     {
@@ -68,18 +83,37 @@ CHOOSE = "what hides it in the value, where() or a factor of 0, does not in the 
 def advice(frame: Frame, found: Origin) -> str:
     """Return what usually helps where this was born, in the names of the graph; "" if nothing is known."""
     node = found.node
+    if frame.meta.get("source") != "torch":
+        return _advice(frame, found, node.op)
+    op = node.op.removesuffix("_")
+    return _as_torch(_advice(frame, found, SPELLED.get(op, op)))
+
+
+def _as_torch(text: str) -> str:
+    """Return code for NumPy as code for PyTorch.
+
+    >>> _as_torch("np.log(np.maximum(x, eps))")
+    'torch.log(x.clamp(min=eps))'
+    """
+    for pattern, replacement in BOUNDS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _advice(frame: Frame, found: Origin, op: str) -> str:
+    node = found.node
     if node.kind != "op":
         return LEAVES.get(node.kind, "")
     names = {key: _name(frame, node, arg) for arg, key in enumerate("xy")}
     if found.is_masked or (found.phase == BACKWARD and 0.0 in _came_in(found)):
-        return _of_masked(node, names)
-    if node.op == "sub" and found.operands and all(x in {math.inf, -math.inf} for x in found.operands.values()):
+        return _of_masked(op, names)
+    if op == "sub" and found.operands and all(x in {math.inf, -math.inf} for x in found.operands.values()):
         return ROWS
-    if node.op == "pow" and _is_large(frame, found):
+    if op == "pow" and _is_large(frame, found):
         return LARGE_BASE.format(**names)
-    rewrite = REWRITES.get(node.op)
+    rewrite = REWRITES.get(op) or OF_TORCH.get(op)
     if rewrite is None:
-        return LARGE if node.op in OVERFLOWING else ROWS if node.op in OF_ROWS else ""
+        return LARGE if op in OVERFLOWING else ROWS if op in OF_ROWS else ""
     return ": ".join(filter(None, (rewrite.code.format(**names), rewrite.words)))
 
 
@@ -88,11 +122,11 @@ def _came_in(found: Origin) -> tuple[object, ...]:
     return tuple(number for name, number in found.operands.items() if name == f"d/d({found.node.name})")
 
 
-def _of_masked(node: Node, names: Mapping[str, str]) -> str:
+def _of_masked(op: str, names: Mapping[str, str]) -> str:
     """Return the double where: around the argument and around the result."""
     x, y = names["x"], names["y"]
     safe = {"div": f"{x} / np.where(ok, {y}, 1)", "pow": f"np.where(ok, {x}, 1) ** {y}"}
-    code = safe.get(node.op, f"np.{node.op}(np.where(ok, {x}, 1))" if node.op in REWRITES else "")
+    code = safe.get(op, f"np.{op}(np.where(ok, {x}, 1))" if op in REWRITES else "")
     return f"{CHOOSE}: np.where(ok, {code}, other)" if code else CHOOSE
 
 

@@ -69,6 +69,8 @@ def number_of(x: Any) -> Any:
     >>> number_of(Tensor(2.0)), number_of("lr")
     (2.0, 'lr')
     """
+    if isinstance(x, Shown):
+        return x.value
     if is_torch(x):
         from gradviz.sources.torch.numbers import number
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from gradviz.debugger.events import Steps
+from gradviz.debugger.framing import whole_frame
 from gradviz.debugger.tensors import named_params, plain_value
 from gradviz.errors import GradvizTypeError, GradvizValueError, UnknownNameError
 from gradviz.graphs import Frame, Graph, Number
@@ -205,10 +206,7 @@ def timeline(x: Any, *, params: Any = None) -> Timeline:
         )
     if isinstance(x, str | PathLike):
         raise GradvizTypeError(f"{str(x)[:200]!r} is no history, only its name", hint="give gradviz.open_run(path)")
-    from gradviz.sources import frame
-    from gradviz.sources.pullback import with_gradients
-
-    whole = with_gradients(frame(x, params=params))
+    whole = whole_frame(x, params)
     absent = {name: plain_value(x) for name, x in named_params(params).items() if name not in whole.graph}
     return FrameTimeline([whole], absent)
 

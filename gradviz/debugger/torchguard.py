@@ -93,17 +93,17 @@ class NewCall(Event):
         self.op, self.scope = self._call.op, self._call.scope
 
     @cached_property
-    def value(self) -> Any:  # type: ignore[override]
+    def value(self) -> Any:
         """What it computed."""
         return number(self._call.value)
 
     @cached_property
-    def source(self) -> Any:  # type: ignore[override]
+    def source(self) -> Any:
         """The line that made it."""
         return source_of(self._call)
 
     @cached_property
-    def node(self) -> Any:  # type: ignore[override]
+    def node(self) -> Any:
         """Its node in the graph so far."""
         graph = self._capture.frame_so_far(self._place)[0].graph
         return graph.nodes[graph.outputs[0]]

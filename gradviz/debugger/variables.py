@@ -87,9 +87,7 @@ class LiveNames(NodeNames):
 
 def part_of(found: Any, attribute: str) -> Any:
     """Return the value, the gradient or another attribute of a variable."""
-    if isinstance(found, Shown):
-        return getattr(found, attribute, None) or attribute_of(found.value, attribute)
-    if not is_tensor(found):
+    if not is_tensor(found) and not isinstance(found, Shown):
         return attribute_of(found, attribute)
     if attribute == "grad":
         return grad_of(found)

@@ -11,10 +11,9 @@ from gradviz.debugger.expressions import Expression
 from gradviz.debugger.kept import KeptTimeline
 from gradviz.debugger.positions import UPDATE, Position
 from gradviz.debugger.session import LiveDebugger
+from gradviz.debugger.tensors import grad_of, is_tensor, is_torch, number_of
 from gradviz.debugger.variables import Variables, part_of
 from gradviz.engine.finiteness import is_finite
-from gradviz.engine.leaves import value_of
-from gradviz.engine.tensor import Tensor
 from gradviz.errors import GradvizTypeError, UnknownNameError
 
 __all__ = ["Passing", "When", "read"]
@@ -25,10 +24,10 @@ OF_EVENTS = frozenset({"op", "param", "phase", "update"})  # words that mean som
 class Passing(NamedTuple):
     """One passing of a place in the program: the Tensor there, its graph by name, the user's frame."""
 
-    root: Tensor
+    root: Any
     number: int
     frame: FrameType
-    tensors: Callable[[], Mapping[str, Tensor]]  # by name, worked out when asked for
+    tensors: Callable[[], Mapping[str, Any]]  # by name, worked out when asked for
     timeline: KeptTimeline
 
 
@@ -68,7 +67,7 @@ def _is_expression(text: str) -> bool:
 class OfFunction(When):
     """A function of the Tensor."""
 
-    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+    def __init__(self, function: Callable[[Any], Any]) -> None:
         self._function = function
 
     def may_hold(self, passing: Passing) -> bool:
@@ -110,7 +109,7 @@ class OfEvents(When):
         if self.text not in {"nan", "inf"}:
             return True
         found = passing.tensors().values()
-        return not all(is_finite(value_of(t)) and is_finite(_gradient(t)) for t in found)
+        return not all(is_finite(number_of(t)) and is_finite(grad_of(t)) for t in found)
 
     def place(self, debugger: LiveDebugger, number: int) -> Position | None:
         """Return the first event that it holds at; a name that this graph has not holds nowhere."""
@@ -120,10 +119,6 @@ class OfEvents(When):
         except UnknownNameError:
             return None
         return first_event(debugger, number, test, update=True)
-
-
-def _gradient(t: Tensor) -> Any:
-    return value_of(t._grad) if isinstance(t._grad, Tensor) else t._grad
 
 
 def first_event(d: LiveDebugger, number: int, test: Any, *, update: bool) -> Position | None:
@@ -173,7 +168,7 @@ class PassingNames:
         if iteration is not None:
             return self._earlier(name, attribute, iteration)
         held = self._held(name)
-        if held is not None:
+        if held is not None and not (attribute == "grad" and is_torch(held)):
             return part_of(held, attribute)
         tensors = self._passing.tensors() if name != "iteration" else {}
         if name in tensors:
@@ -182,12 +177,13 @@ class PassingNames:
             return part_of(self._passing.root, attribute)
         return self._passing.number if name == "iteration" else part_of(self._variable(name), attribute)
 
-    def _held(self, name: str) -> Tensor | None:
+    def _held(self, name: str) -> Any:
         """Return the Tensor that a variable holds, if its node is called after the variable."""
         for variables in (self._variables.local, self._variables.other):
             if name in variables:
                 found = variables[name]
-                return found if isinstance(found, Tensor) and found.name in {None, name} else None
+                is_own = is_tensor(found) and (is_torch(found) or found.name in {None, name})
+                return found if is_own else None
         return None
 
     def _variable(self, name: str) -> Any:
