@@ -15,7 +15,7 @@ from typing import Any
 from gradviz.errors import GradvizTypeError, GradvizValueError, MissingExtraError
 from gradviz.graphs import Frame, Graph, Node
 
-SOURCES = {"gradviz": "gradviz.sources.own"}
+SOURCES = {"gradviz": "gradviz.sources.own", "torch": "gradviz.sources.torch"}
 
 
 def graph(x: Any, *, params: Mapping[str, Any] | None = None) -> Graph:
@@ -114,14 +114,16 @@ def node_of(x: Any, ref: Any) -> Any:
 
 
 def _names(params: Any) -> Mapping[str, Any] | None:
+    if params is not None and hasattr(type(params), "named_parameters"):
+        return dict(params.named_parameters())
     if params is not None and not isinstance(params, Mapping):
         raise GradvizTypeError(f"params is a {type(params).__name__}", hint='give names to tensors: {"w": w}')
     return params
 
 
 def _source_of(x: Any) -> Any:
-    """Return the source module for the type of ``x`` or of one of its bases."""
-    for base in type(x).__mro__:
+    """Return the source module for the type of ``x``, or of the first of several results, or of one of its bases."""
+    for base in type(x[0] if isinstance(x, tuple | list) and x else x).__mro__:
         package = base.__module__.split(".", 1)[0]
         if package in SOURCES:
             return importlib.import_module(SOURCES[package])

@@ -34,6 +34,12 @@ def held_names(wanted: set[int]) -> dict[int, str]:
     return names
 
 
+def held() -> Iterator[Iterator[tuple[Any, str]]]:
+    """Yield what the variables of the callers hold, as (object, name), one frame after the other from the nearest on."""
+    for variables in _visible(sys._getframe(1)):
+        yield _named(variables)
+
+
 def _visible(frame: FrameType | None) -> Iterator[Mapping[str, Any]]:
     """Yield the variables of the user's frames, from the innermost outwards, each function's globals last."""
     depth, hidden = 0, (PACKAGE, *_libraries())
