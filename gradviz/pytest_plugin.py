@@ -1,12 +1,14 @@
 """What ``pytest --gradviz-blame`` adds to a failing test: who is to blame, and a picture.
 
-The Tensors, Runs, Frames and Debuggers in the variables of the failing frame are asked; the report
-names the op, the line and the iteration, and the file with the picture. Nothing that goes wrong here fails a test.
+The Tensors, those of PyTorch too, Runs, Frames, captures and Debuggers in the variables of the failing frame are asked;
+the report names the op, the line and the iteration, and the file with the picture. Nothing that goes wrong here fails
+a test.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -17,7 +19,7 @@ import pytest
 from gradviz.debugger.births import Birth
 from gradviz.debugger.debugger import Debugger
 from gradviz.debugger.standing import Standing
-from gradviz.engine.tensor import Tensor
+from gradviz.debugger.tensors import is_computed, is_tensor, rank
 from gradviz.errors import StoppedError
 from gradviz.escape import clean
 from gradviz.graphs import Frame
@@ -126,9 +128,16 @@ def _frames(tb: TracebackType | None) -> Iterator[FrameType]:
 
 
 def _in(variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the debuggers, runs, frames and computed Tensors; of these the one that was made last comes first."""
+    """Yield the debuggers, runs, frames, captures and computed tensors; of these the one made last comes first."""
     given = [(name, x) for name, x in variables.items() if not name.startswith("@")]
     for kind in (Standing, Run, Frame):
         yield from ((name, x) for name, x in given if isinstance(x, kind))
-    made = [(name, x) for name, x in given if isinstance(x, Tensor) and not x.is_leaf]
-    yield from sorted(made, key=lambda entry: -entry[1]._key)
+    yield from ((name, x) for name, x in given if _is_capture(x) and len(x))
+    made = [(name, x) for name, x in given if is_tensor(x) and is_computed(x)]
+    yield from sorted(made, key=lambda entry: -rank(entry[1])[1])
+
+
+def _is_capture(x: Any) -> bool:
+    """Tell whether this has recorded a program of PyTorch, which is not imported for it."""
+    recorder = sys.modules.get("gradviz.sources.torch.recorder")
+    return recorder is not None and isinstance(x, recorder.Capture)

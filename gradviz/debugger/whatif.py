@@ -21,6 +21,8 @@ from gradviz.debugger.timeline import RunTimeline, Timeline, values_after
 from gradviz.errors import GradvizTypeError, GradvizValueError, ShapeError, UnknownNameError
 from gradviz.escape import clean
 from gradviz.graphs import Frame, Graph, Node, Number
+from gradviz.sources import own
+from gradviz.sources.pullback import with_gradients
 from gradviz.tracing.continuing import FrameRules, Rules, RunRules, changed, numbers_of, proved
 from gradviz.tracing.framediff import FrameDiff, compare_frames
 from gradviz.tracing.restoring import rule_of
@@ -107,11 +109,22 @@ class Fork:
         if place == 0:
             kept = recorded_kept = self._rules.kept(there)
             before = {**self._rules.numbers(there)[0], **{n: v for n, v in before.items() if n not in self._fixed}}
-        event, recorded_kept = proved(self._rules, there, recorded_kept)
+        event, recorded_kept = self._proved(there, recorded_kept)
         _, grads = numbers_of(self.steps(self.iterations[place]).full)
         with np.errstate(all="ignore"):
             after, kept = rule_of(changed(event, self._options))(before, grads, kept)
         self._states.append((after, kept, recorded_kept))
+
+    def _proved(self, there: int, kept: dict[str, Numbers]) -> Any:
+        try:
+            return proved(self._rules, there, kept)
+        except GradvizValueError as error:
+            if self._timeline.steps(self.iterations[0]).full.meta.get("source") != "torch":
+                raise
+            raise GradvizValueError(
+                f"what the optimizer of PyTorch did cannot be done again here: {error.message}",
+                hint="ask about one iteration: other values, without an option such as lr and without 'for N'",
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -223,21 +236,29 @@ def check_options(fork: Fork, options: Mapping[str, Any]) -> None:
 
 def computed_with(recorded: Frame, values: Mapping[str, Number]) -> Frame:
     """Return a frame computed again with other values of some nodes. Raises GradvizError where that fails."""
-    from gradviz.sources import own
-
     graph = recorded.graph
     ops = {name for name in values if name in graph and graph.node(name).kind == "op"}
     if ops:
         graph = Graph(tuple(_cut(node) if node.name in ops else node for node in graph), graph.outputs)
     leaves = {n.id: values.get(n.name, recorded.values[n.id]) for n in graph if n.kind != "op"}
     known = {i: value for i, value in leaves.items() if value is not None}
+    again = getattr(recorded.edges, "again", None)
+    if again is not None:  # the calls of PyTorch are at hand
+        then, edges = again(graph, {graph.index(name): value for name, value in values.items()})
+        meta = {**recorded.meta, "fork": True}
+        return with_gradients(Frame(graph, then, [None] * len(graph), edges, recorded.step, meta))
+    if recorded.meta.get("source") == "torch":
+        raise GradvizValueError(
+            "a run of PyTorch cannot be computed again from its file: the functions are not in it",
+            hint="ask where it was captured: gradviz.Debugger(cap).whatif(...), of gradviz.capture(model) as cap",
+        )
     try:
         with np.errstate(all="ignore"):
             found, grads = own.replay(graph, known)
     except (ArithmeticError, np.linalg.LinAlgError) as error:
         raise GradvizValueError(f"with these values the graph cannot be computed: {error}") from error
-    edges = own.edge_numbers(graph, found, grads)
-    return Frame(graph, found, grads, edges, recorded.step, {"replay": "exact", "fork": True})
+    numbers = own.edge_numbers(graph, found, grads)
+    return Frame(graph, found, grads, numbers, recorded.step, {"replay": "exact", "fork": True})
 
 
 def _cut(node: Node) -> Node:
@@ -252,7 +273,8 @@ def fitting(node: Node, value: Any) -> Number:
         raise GradvizTypeError(f"{node.name!r} cannot be {str(value)[:80]!r}", hint="a number, or an array")
     if given.shape not in {(), node.shape}:
         raise ShapeError(f"{node.name!r} has the shape {node.shape}, the new value {given.shape}")
-    filled = np.array(np.broadcast_to(given, node.shape), node.dtype)
+    dtype = node.dtype if node.dtype in np.sctypeDict else "float32"  # NumPy has no bfloat16
+    filled = np.array(np.broadcast_to(given, node.shape), dtype)
     return float(filled) if node.shape == () and node.dtype == "float64" else filled
 
 

@@ -13,7 +13,7 @@ import torch
 
 from gradviz.errors import GraphError
 from gradviz.graphs import Graph
-from gradviz.graphs.projections import projections
+from gradviz.graphs.projections import is_projection, projections
 from gradviz.sources.torch.calls import Call, filled, flattened
 from gradviz.sources.torch.checking import checked
 from gradviz.sources.torch.looks import is_elementwise
@@ -141,24 +141,26 @@ class CallNumbers:
         """
         return checked(lambda operands: self.called(dst, operands), self.operands(dst), wanted, rng, (rtol, atol))
 
-    def again(self, values: Mapping[int, Any]) -> list[Any]:
-        """Return the value of every node, computed once more with other values of some of them.
+    def again(self, graph: Graph, values: Mapping[int, Any]) -> tuple[list[Any], CallNumbers]:
+        """Return the value of every node, computed once more with other values of some of them, and its edges.
+
+        ``graph`` is that of the frame; the nodes with other values may have lost their inputs in it.
 
         Raises GraphError if something on the way cannot be computed again.
         """
-        found = CallNumbers(self._graph, self._calls, list(self._values), self._grads)
-        changed = set(values)
-        for node in self._graph.nodes:
+        numbers, changed = list(self._values), set(values)
+        found = CallNumbers(graph, self._calls, numbers, [None] * len(graph))
+        for node in graph.nodes:
             if node.id in values:
-                found._values[node.id] = values[node.id]  # type: ignore[index] # a list of its own
+                numbers[node.id] = values[node.id]
             elif node.kind == "op" and not changed.isdisjoint(node.inputs):
                 changed.add(node.id)
-                if node.id not in self._all_results() and self._calls[node.id].index is None:
-                    (result,) = found.called(node.id, found.operands(node.id))
-                    found._values[node.id] = number(result)  # type: ignore[index]
-                for index, i in self._results(node.id).items():
-                    found._values[i] = number(found.called(node.id, found.operands(node.id))[index])  # type: ignore[index]
-        return list(found._values)
+                if not is_projection(graph, node):
+                    results = found.called(node.id, found.operands(node.id))
+                    places = self._results(node.id) or {0: node.id}
+                    for index, i in places.items():
+                        numbers[i] = number(results[index].detach())
+        return numbers, found
 
     def called(self, dst: int, operands: Sequence[Any]) -> list[Any]:
         """Call the op of a node again with other operands and return its results: one, or several of a multi-result op.
