@@ -76,6 +76,10 @@ def _first(seen: Evidence, test: Test) -> Iterator[Symptom]:
         )
         return
     if fault is not None:
+        born = _by_norms(seen, fault)
+        if born is not None:
+            yield Symptom(born[0], at=born[1], step=seen.step(fault.position), last_step=last)
+            return
         what = "NaN" if test is np.isnan else "an infinity"
         message = f"{what} in {fault.place}; the values inside of that step are not known"
         yield Symptom(message, at=fault.at, step=seen.step(fault.position), last_step=last)
@@ -102,6 +106,32 @@ def _fault(seen: Evidence, test: Test) -> Fault | None:
             bad = track.at[track.bad & test(sizes)][:1].tolist()
             found += [Fault(position, f"the {place} of {clean(track.name, 80)}", track.name) for position in bad]
     return min(found, key=lambda fault: fault.position, default=None)
+
+
+def _by_norms(seen: Evidence, fault: Fault) -> tuple[str, Node] | None:
+    """Return in words, and as a node, what the norms of a step tell of a birth; None where those are not known."""
+    known, frame = seen.norms(fault.position), seen.frame(fault.position)
+    if known is None or frame is None:
+        return None
+    values, grads = ([size is not None and not np.isfinite(size) for size in sizes] for sizes in known)
+    for node in frame.graph.nodes:
+        if values[node.id] and not any(values[src] for src in node.inputs):
+            return _born_by_norm(seen, node, fault.position), node
+    for node in reversed(frame.graph.nodes):
+        users = frame.graph.consumers(node.id)
+        if grads[node.id] and not any(grads[user] for user in users):
+            names = ", ".join(frame.graph.nodes[user].name for user in users)
+            where = f", which comes from {clean(names, 80)}," if users else ""
+            return f"the gradient of {clean(node.name, 80)}{where} holds the first NaN or infinity", node
+    return None
+
+
+def _born_by_norm(seen: Evidence, node: Node, position: int) -> str:
+    """Say of the first node without a finite norm what it is."""
+    if node.kind == "op":
+        return f"a NaN or an infinity is born in {clean(node.name, 80)}: its norm is not finite, its operands' are"
+    after = f": the update after step {seen.step(position - 1)} made it" if node.kind == "param" and position else ""
+    return f"{clean(node.name, 80)} holds a NaN or an infinity{after}"
 
 
 def _from_update(seen: Evidence, position: int, found: Birth) -> Birth:

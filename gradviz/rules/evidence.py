@@ -142,8 +142,22 @@ class Evidence:
         found = ((position, self.frame(position)) for position in self._positions())
         return [(position, frame) for position, frame in found if frame is not None]
 
+    @cached_property
+    def _whole(self) -> np.ndarray | None:
+        """The positions of the steps that hold every number, if some do in a run that cannot be computed again."""
+        ask = getattr(self.run, "whole_positions", None)
+        found = ask() if ask is not None else None
+        return found if found is not None and len(found) else None
+
+    def norms(self, position: int) -> tuple[list[float | None], list[float | None]] | None:
+        """Return the norms of value and gradient of every node where those are recorded, else None."""
+        ask = getattr(self.run, "node_norms", None)
+        return ask(position) if ask is not None else None
+
     def _positions(self) -> list[int]:
         last = len(self) - 1 if self.first_bad is None else self.first_bad
+        if self._whole is not None:
+            return self._some_of(self._whole[self._whole <= last].tolist())
         count, checkpoint = self._affordable(), self._checkpoint()
         if last < count:
             return list(range(last + 1))
@@ -152,6 +166,15 @@ class Evidence:
         starts[:-1] -= starts[:-1] % checkpoint
         chosen = {0, last, *(start + i for start in starts.tolist() for i in range(together))}
         return sorted(position for position in chosen if position <= last)
+
+    def _some_of(self, whole: list[int]) -> list[int]:
+        """Return some of the positions, spread evenly: the first, the last, and pairs of neighbours."""
+        count = self._affordable()
+        if len(whole) <= count:
+            return whole
+        starts = np.linspace(0, len(whole) - 2, max(count // 2, 1)).astype(int)
+        chosen = {0, len(whole) - 1, *(start + i for start in starts.tolist() for i in (0, 1))}
+        return [whole[i] for i in sorted(chosen)]
 
     def _affordable(self) -> int:
         """Return how many frames may be computed."""

@@ -16,6 +16,7 @@ from gradviz.graphs import Frame, Node, Number
 from gradviz.rules.evidence import Evidence
 from gradviz.rules.findings import Symptom
 from gradviz.rules.histories import Track
+from gradviz.rules.opnames import known_as
 from gradviz.rules.registry import rule
 from gradviz.style.wording import format_number
 
@@ -23,8 +24,8 @@ __all__ = ["ACTIVATIONS", "Path", "exploding", "paths", "vanishing"]
 
 ACTIVATIONS = frozenset(
     {
-        "elu", "gelu", "hardtanh", "leaky_relu", "log_softmax", "mish", "relu", "selu", "sigmoid", "silu", "softmax",
-        "softplus", "tanh",
+        "celu", "elu", "gelu", "hardswish", "hardtanh", "leaky_relu", "log_softmax", "logsigmoid", "mish", "prelu",
+        "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "tanh",
     }
 )  # fmt: skip
 REARRANGING = frozenset(
@@ -85,7 +86,7 @@ def _user(frame: Frame, node: Node, sizes: list[float]) -> int | None:
     """Return the first op that computes with a parameter and has a gradient."""
     graph = frame.graph
     at: int | None = node.id
-    while at is not None and (at == node.id or graph.nodes[at].op in REARRANGING):
+    while at is not None and (at == node.id or known_as(graph.nodes[at].op) in REARRANGING):
         at = next((user for user in graph.consumers(at) if not math.isnan(sizes[user])), None)
     return at
 
@@ -120,7 +121,7 @@ def _end(frame: Frame, way: list[int], layers: set[int]) -> int | None:
     later = [i for i in way[1:] if i in layers]
     if later:
         return later[-1]
-    chain = [i for i in way if frame.graph.nodes[i].op in ACTIVATIONS]
+    chain = [i for i in way if known_as(frame.graph.nodes[i].op) in ACTIVATIONS]
     return chain[-2] if len(chain) > 2 else None
 
 

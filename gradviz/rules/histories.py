@@ -220,7 +220,10 @@ def norms(rows: Array) -> Array:
 
 
 def _bad(matrix: Matrix | None, norm: Array) -> Array:
-    found: Array = ~np.isfinite(norm) if matrix is None else ~np.isfinite(matrix[0]).all(axis=1) | np.isinf(norm)
+    if matrix is None:
+        return np.asarray(~np.isfinite(norm))
+    numbers, there = matrix
+    found: Array = np.where(there, ~np.isfinite(numbers).all(axis=1) | np.isinf(norm), ~np.isfinite(norm))
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gradviz.escape import clean
-from gradviz.graphs import Graph, Node
+from gradviz.graphs import Frame, Graph, Node
 from gradviz.rules.evidence import Evidence
 from gradviz.rules.findings import Symptom
 from gradviz.rules.registry import rule
@@ -137,6 +137,13 @@ def cut(seen: Evidence) -> Iterator[Symptom]:
                 yield Symptom(message, at=at, step=first, last_step=last)
             continue
         if open_ways[node.id]:
+            last_known = None if track.reached.any() else _dead_end(frame, node)
+            if last_known is not None:
+                message = (
+                    f"no gradient passes {clean(last_known.name, 80)} on the way from {clean(track.name, 80)} to the"
+                    " loss: it was computed without recording, or its result was taken for a constant"
+                )
+                yield Symptom(message, at=last_known, step=first, last_step=last)
             continue
         guilty = _guilty(frame.graph, node, open_ways)
         if guilty is not None:
@@ -187,6 +194,17 @@ def _guilty(graph: Graph, param: Node, open_ways: list[bool]) -> Node | None:
         for user in graph.consumers(i):
             if open_ways[user] and not open_ways[i]:
                 return graph.nodes[user]
+    return None
+
+
+def _dead_end(frame: Frame, param: Node) -> Node | None:
+    """Return the last node from a parameter on without a gradient, though what was computed from it has one."""
+    if "source" not in frame.meta or frame.meta.get("replay", "exact") != "exact":  # of our own ops the formulas tell
+        return None
+    for i in (param.id, *frame.graph.descendants(param)):
+        users = frame.graph.consumers(i)
+        if frame.grads[i] is None and any(frame.grads[user] is not None for user in users):
+            return frame.graph.nodes[i]
     return None
 
 

@@ -10,13 +10,17 @@ from gradviz.escape import clean
 from gradviz.graphs import Frame, Graph, Node, Number
 from gradviz.rules.evidence import Evidence
 from gradviz.rules.findings import Symptom
+from gradviz.rules.opnames import known_as
 from gradviz.rules.registry import rule
 from gradviz.style.wording import format_number
 
 __all__ = ["scaling", "symmetric", "zero_start"]
 
 PRODUCTS = frozenset(
-    {"conv1d", "conv2d", "dot", "einsum", "inner", "matmul", "mul", "outer", "tensordot", "vdot"}
+    {
+        "bilinear", "conv1d", "conv2d", "conv3d", "dot", "einsum", "inner", "linear", "matmul", "mul", "outer",
+        "tensordot", "vdot",
+    }
 )  # fmt: skip
 START_ADVICE = (
     "Draw the weights at random, by Glorot's rule for tanh and sigmoid or He's for ReLU; biases may start at 0."
@@ -179,7 +183,7 @@ def _features(graph: Graph) -> list[Node]:
     """Return the inputs and constant arrays that are multiplied with a parameter itself."""
     found: dict[int, Node] = {}
     for node in graph.nodes:
-        if node.op in PRODUCTS and any(graph.nodes[_origin(graph, i)].kind == "param" for i in node.inputs):
+        if known_as(node.op) in PRODUCTS and any(graph.nodes[_origin(graph, i)].kind == "param" for i in node.inputs):
             leaves = (graph.nodes[i] for i in node.inputs)
             found |= {leaf.id: leaf for leaf in leaves if leaf.kind in {"input", "const"} and leaf.shape}
     return list(found.values())
@@ -187,7 +191,7 @@ def _features(graph: Graph) -> list[Node]:
 
 def _origin(graph: Graph, at: int) -> int:
     """Return what a transposed or reshaped node was."""
-    while graph.nodes[at].op in {"transpose", "reshape", "swapaxes", "expand_dims", "getitem"}:
+    while known_as(graph.nodes[at].op) in {"transpose", "reshape", "swapaxes", "expand_dims", "getitem"}:
         at = graph.nodes[at].inputs[0]
     return at
 

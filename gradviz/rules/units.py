@@ -11,11 +11,13 @@ from gradviz.escape import clean
 from gradviz.graphs import Frame, Graph, Node
 from gradviz.rules.evidence import Evidence
 from gradviz.rules.findings import Symptom
+from gradviz.rules.opnames import is_relu, known_as
 from gradviz.rules.registry import rule
 
 __all__ = ["Layer", "dead", "saturated"]
 
-CONVOLUTIONS = frozenset({"conv1d", "conv2d"})
+CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
+PASSING = frozenset({"add", "batch_norm", "dropout", "layer_norm", "max_pool2d", "mul", "standardize"})
 SMOOTH = frozenset({"tanh", "sigmoid", "softmax"})
 
 
@@ -35,8 +37,8 @@ def _unit_axis(graph: Graph, node: Node) -> int:
     while at.inputs and len(node.shape) > 2:
         at = graph.nodes[at.inputs[0]]
         if at.op in CONVOLUTIONS:
-            return 1 if at.op == "conv1d" else len(node.shape) - 3
-        if at.op not in {"add", "layer_norm", "standardize", "mul"}:
+            return 1 if at.op != "conv2d" else len(node.shape) - 3
+        if known_as(at.op) not in PASSING:
             break
     return len(node.shape) - 1
 
@@ -129,7 +131,7 @@ def _is_relu(frame: Frame, node: Node) -> bool:
     if node.op == "maximum":
         fixed = [frame.values[i] for i in node.inputs if frame.graph.nodes[i].kind == "const"]
         return any(value is not None and not np.any(value) for value in fixed)
-    return node.op == "relu"
+    return is_relu(node)
 
 
 # -- saturated -------------------------------------------------------------------------------------------
@@ -152,7 +154,7 @@ def saturated(seen: Evidence, *, share: float = 0.75, limit: float = 0.99) -> It
         hidden = _before_a_parameter(frame.graph)
         for node in frame.graph.nodes:
             value = frame.values[node.id]
-            if node.op not in SMOOTH or value is None or not np.size(value) or not node.shape:
+            if known_as(node.op) not in SMOOTH or value is None or not np.size(value) or not node.shape:
                 continue
             if hidden[node.id] or position == 0:
                 nodes.setdefault(node.name, node)
@@ -173,12 +175,13 @@ def saturated(seen: Evidence, *, share: float = 0.75, limit: float = 0.99) -> It
 
 def _at_limit(node: Node, value: np.ndarray, limit: float) -> float:
     """Return the share of the values that are at a limit; of a softmax the share of the distributions."""
-    if node.op == "softmax":
-        axis = node.attrs.get("axis", -1)
+    op = known_as(node.op)
+    if op == "softmax":
+        axis = node.attrs.get("axis", node.attrs.get("dim", -1))
         value = value.max(axis=axis if isinstance(axis, int) else -1)
         return float(np.mean(value > limit))
-    centred = 2.0 * value - 1.0 if node.op == "sigmoid" else value
-    return float(np.mean(np.abs(centred) > (2 * limit - 1 if node.op == "sigmoid" else limit)))
+    centred = 2.0 * value - 1.0 if op == "sigmoid" else value
+    return float(np.mean(np.abs(centred) > (2 * limit - 1 if op == "sigmoid" else limit)))
 
 
 def _before_a_parameter(graph: Graph) -> list[bool]:

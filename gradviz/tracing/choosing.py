@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 
 from gradviz.errors import GradvizTypeError, UnknownNameError, suggestion
 
-__all__ = ["between", "is_pattern", "matching"]
+__all__ = ["between", "check_slice", "is_pattern", "matching"]
 
 GLOB = re.compile(r"[*?\[]")
 
@@ -49,3 +50,14 @@ def between(steps: np.ndarray, first: int | None, last: int | None) -> np.ndarra
             raise GradvizTypeError(f"a step is a whole number, not {str(end)[:80]!r}", hint="run.between(10, 20)")
         inside &= True if end is None else is_inside(steps, end)
     return inside
+
+
+def check_slice(key: slice) -> None:
+    """Refuse bounds that are no positions."""
+    wrong = next((b for b in (key.start, key.stop, key.step) if b is not None and not hasattr(b, "__index__")), None)
+    if wrong is not None or key.step == 0:
+        shown = f"{str(wrong)[:80]!r}" if wrong is not None else "a step of 0"
+        raise GradvizTypeError(
+            f"a run cannot be cut at {shown}",
+            hint='run[10:20] takes positions, run.between(10, 20) numbers of steps, run[:, "w*"] names',
+        )

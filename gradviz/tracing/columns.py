@@ -52,7 +52,9 @@ def normal(name: str, number: Any, *, norms: bool = False) -> float | np.ndarray
 
 def scalar_loss(loss: Any) -> float:
     """Return the loss as a float; an array or anything else is refused."""
-    value = loss if isinstance(loss, np.generic | np.ndarray) else getattr(loss, "data", loss)
+    value: Any = loss if isinstance(loss, np.generic | np.ndarray) else getattr(loss, "data", loss)
+    if hasattr(value, "detach"):  # it may lie on another device, in a dtype that NumPy has not
+        value = value.item() if value.numel() == 1 else np.zeros(value.shape)
     if value.__class__ is np.ndarray and value.shape == () and value.dtype.char in "fd":
         return value.item()  # type: ignore[no-any-return]
     value = np.asarray(value)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradviz.graphs import Frame
+from gradviz.graphs import Frame, Graph
 from gradviz.tracing.columns import leaf_columns
 from gradviz.tracing.layout import INDEX_DESCR, INDEX_DTYPE, Column, Layout, npy_header
 from gradviz.tracing.rows import IndexRows, Rows, rows_for
@@ -45,6 +45,18 @@ class Filing:
     def continued(self, first: Rows, columns: tuple[Column, ...], form: str) -> Rows:
         """Begin a segment in which the structure of an earlier one goes on with more columns."""
         return self._begun(self._record(columns) | {"continues": first.number}, first.names, columns, form)
+
+    def recorded(self, columns: tuple[Column, ...], graph: Graph, source: str, first: Rows | None) -> Rows:
+        """Begin a segment of a structure that cannot be computed again: its rows hold all there is to be shown.
+
+        ``first`` is the segment that has its graph already.
+        """
+        record = self._record(columns) | {"source": source}
+        if first is not None:
+            record["continues"] = first.number
+        else:
+            record |= {"fingerprint": graph.fingerprint(), "graph": json.loads(graph.to_json())}
+        return self._begun(record, (), columns, "full")
 
     @property
     def folder(self) -> str:

@@ -23,6 +23,7 @@ STATS_DTYPE = np.dtype([(name, np.float64) for name in STATS])
 HISTORY_LIMIT = 1 << 33  # bytes of one history
 
 NORM = STATS.index("norm")
+WHOLE = {"value": ("value", "input", "node"), "grad": ("grad", "grad_node")}
 Pieces = Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]  # positions, numbers, and of each whether it is there
 
 
@@ -83,9 +84,10 @@ class History:
     def _full(self, what: str) -> np.ndarray:
         run = self._run.now
         parts = {part for structure in run.structures for name, part in structure.rows.columns if name == self.name}
-        if _part(what, "stats") in parts and what not in parts:
+        whole = {*WHOLE[what], _part(what, "digest")}
+        if parts & {*_parts(what, "stats")} and not whole & parts:
             raise self._only("statistics", _part(what, "stats"))
-        if _part(what, "norm") in parts and not {what, _part(what, "digest")} & parts:
+        if parts & {*_parts(what, "norm")} and not whole & parts:
             raise self._only("norm", _part(what, "norm"))
         return assembled(len(run), self._numbers(run, what), self.name)
 
@@ -97,16 +99,16 @@ class History:
 
     def _norms(self, what: str) -> np.ndarray:
         run = self._run.now
-        stats = ((at, found[:, NORM], there) for at, found, there in self._recorded(run, _part(what, "stats")))
+        stats = ((at, found[:, NORM], there) for at, found, there in self._recorded(run, *_parts(what, "stats")))
         measured = _each(self._numbers(run, what, replay=False), _norms_of)
-        return assembled(len(run), chain(self._recorded(run, _part(what, "norm")), stats, measured), self.name)
+        return assembled(len(run), chain(self._recorded(run, *_parts(what, "norm")), stats, measured), self.name)
 
     def _stats(self, what: str) -> np.ndarray:
         run = self._run.now
-        pieces = chain(self._recorded(run, _part(what, "stats")), _each(self._numbers(run, what), _stats_of))
+        pieces = chain(self._recorded(run, *_parts(what, "stats")), _each(self._numbers(run, what), _stats_of))
         found = np.full((len(run), len(STATS)), np.nan)
         mask = np.ones(found.shape, bool)
-        for positions, norms, there in self._recorded(run, _part(what, "norm")):
+        for positions, norms, there in self._recorded(run, *_parts(what, "norm")):
             found[positions, NORM], mask[positions, NORM] = norms, ~there
         for positions, stats, there in pieces:
             found[positions[there]], mask[positions[there]] = stats[there], False
@@ -130,7 +132,7 @@ class History:
 
     def _numbers(self, run: Run, what: str, *, replay: bool = True) -> Pieces:
         """Yield its values or gradients; what was not recorded is computed again if that is wanted and possible."""
-        yield from self._recorded(run, *(("value", "input") if what == "value" else ("grad",)))
+        yield from self._recorded(run, *WHOLE[what])
         if replay:
             positions = [at for at, _, _ in self._recorded(run, _part(what, "digest"))]
             yield from self._replayed(run, what, np.sort(np.concatenate([np.zeros(0, np.int64), *positions])))
@@ -151,6 +153,11 @@ class History:
 def _part(what: str, measure: str) -> str:
     """Return the name of the part that holds a measure of the value or the gradient."""
     return measure if what == "value" else f"grad_{measure}"
+
+
+def _parts(what: str, measure: str) -> tuple[str, str]:
+    """Return the names of the parts that hold a measure of a parameter, and of a node that is none."""
+    return _part(what, measure), f"{'node' if what == 'value' else 'grad_node'}_{measure}"
 
 
 def _each(pieces: Pieces, measure: Callable[[np.ndarray], np.ndarray]) -> Pieces:

@@ -5,8 +5,8 @@ A row is one iteration, padded to a multiple of 64 bytes::
     step i8 | time f8 | flags u4 ... | checksum u4 | loss f8 | scalars f8 ... | digests u4 ... | arrays ...
 
 * ``time`` is in seconds since 1970 (UTC).
-* Bit ``i`` of ``flags`` is set if the ``i``-th gradient of the row (in the order of the fields) was
-  there. A gradient that was not there is stored as NaN (as 0 if its dtype has no NaN).
+* Bit ``i`` of ``flags`` is set if the ``i``-th number of the row that can be missing (a gradient, in the order of
+  the fields) was there. One that was not there is stored as NaN (as 0 if its dtype has no NaN).
 * ``checksum`` is the Adler-32 of the row with the checksum itself set to 0. It starts from the Adler-32
   of the header's ``descr`` text, so rows read with a damaged header never match. (It finds every change of
   one or two bytes, and takes 40 ns for a small row where a CRC-32 takes 140.)
@@ -29,6 +29,10 @@ if its name cannot be a field):
 ``x.input``                         the value of a node ``x`` of the graph that is no parameter, where it changes
                                     from step to step
 ``w.velocity.state``                one number or array of the optimizer's state, in ``ckpt.npy`` only
+``y.node``, ``y.node.grad``         where steps cannot be computed again (PyTorch): value and gradient of a node ``y``
+                                    of the graph that is no parameter; either can be missing
+``y.node.norm``, ``y.node.stats``,  what was measured of them, as of a parameter
+``y.node.grad.norm``, ...
 =================================== ================================================================
 
 If the fields would not fit in the 10,000 characters that `numpy.load` accepts as a header, the scalars become
@@ -61,6 +65,7 @@ __all__ = [
     "INDEX",
     "INDEX_DESCR",
     "INDEX_DTYPE",
+    "NODE_PARTS",
     "PARTS",
     "STATS",
     "SUFFIXES",
@@ -92,8 +97,15 @@ SUFFIXES = {
     "grad_exponents": ".grad.exponents",
     "input": ".input",
     "state": ".state",
+    "node": ".node",
+    "grad_node": ".node.grad",
+    "node_norm": ".node.norm",
+    "grad_node_norm": ".node.grad.norm",
+    "node_stats": ".node.stats",
+    "grad_node_stats": ".node.grad.stats",
 }
 PARTS = tuple(SUFFIXES)
+NODE_PARTS = frozenset(part for part in PARTS if "node" in part)
 STATS = ("min", "max", "mean", "norm", "zeros", "nans", "infs")
 EXPONENT_BINS = 256
 HEAD_FIELDS = ("step", "time", "flags", "checksum", "loss", "digests", "scalars")
@@ -124,9 +136,9 @@ class Column:
         return self.dtype == FLOAT and self.shape == ()
 
     @property
-    def is_grad(self) -> bool:
-        """Whether it can be missing: a gradient, or what was measured of one."""
-        return self.part.startswith("grad")
+    def is_optional(self) -> bool:
+        """Whether it can be missing: a gradient, a number of a node, or what was measured of one."""
+        return self.part.startswith(("grad", "node"))
 
     @property
     def nbytes(self) -> int:
@@ -158,7 +170,7 @@ class Layout:
         self.scalars = tuple(column for column in given if column.is_scalar)
         self.arrays = tuple(sorted((c for c in given if not c.is_scalar), key=_by_alignment))
         self.columns = self.scalars + self.arrays
-        gradients = [column for column in self.columns if column.is_grad]
+        gradients = [column for column in self.columns if column.is_optional]
         self.flag_bit = {column: bit for bit, column in enumerate(gradients)}
         self.flag_words = max(1, -(-len(gradients) // 32)) | 1  # odd, so that what follows is aligned
         self._place()

@@ -17,7 +17,7 @@ from gradviz.graphs import Graph
 from gradviz.tracing.completeness import missing_events, missing_leaves, wrong_index
 from gradviz.tracing.following import Place
 from gradviz.tracing.growing import Growing
-from gradviz.tracing.layout import PARTS, SUFFIXES, Column
+from gradviz.tracing.layout import NODE_PARTS, PARTS, SUFFIXES, Column
 from gradviz.tracing.ordering import Index, entries, keys, order_of_all
 from gradviz.tracing.records import EventLines, Records
 from gradviz.tracing.segments import Segment, read_text
@@ -30,8 +30,8 @@ SEGMENT_LIMIT = 100_000
 SEGMENT_NAME = re.compile(r"seg-(\d{4,6})\.npy")
 INDEX = "index.npy"
 NO_MORE_FILES = {errno.EMFILE, errno.ENFILE}  # then it is not the run that is damaged
-PARAMETER_PARTS = frozenset(PARTS) - {"input", "state"}
-HIDDEN = frozenset(("digest", "grad_digest"))  # they prove a replay and say nothing to people
+PARAMETER_PARTS = frozenset(PARTS) - {"input", "state"} - NODE_PARTS
+HIDDEN = frozenset(("digest", "grad_digest")) | NODE_PARTS  # they prove a replay, or are too many for a table
 
 
 class StructureRows:
@@ -54,6 +54,11 @@ class StructureRows:
         """The inputs and constants whose values it records at every step, because they change."""
         return self._names({"input"})
 
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The other nodes of its graph that it records, because they cannot be computed again."""
+        return self._names(NODE_PARTS)
+
     def _names(self, parts: Iterable[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(c.name for c in self._columns if c.part in parts))
 
@@ -63,7 +68,8 @@ class StructureRows:
         columns = self.rows.layout.columns
         place = {name: i for i, name in enumerate(dict.fromkeys([*self._listed, *(c.name for c in columns)]))}
         shown = (c for c in columns if self._only is None or c.name in self._only)
-        return sorted(shown, key=lambda c: (c.part == "input", place[c.name], PARTS.index(c.part)))
+        last = {part: 2 if part in NODE_PARTS else part == "input" for part in PARTS}
+        return sorted(shown, key=lambda c: (last[c.part], place[c.name], PARTS.index(c.part)))
 
     @property
     def labels(self) -> list[tuple[str, Column]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from gradviz.errors import GradvizTypeError, GradvizValueError
 from gradviz.tracing.statistics import norm
 
-__all__ = ["Model", "Params", "gradient_norm", "has_graph", "named", "readable"]
+__all__ = ["Model", "Params", "given_params", "gradient_norm", "has_graph", "is_of", "look_at", "named", "readable"]
 
 PLAIN = (int, float, str, bytes, tuple, list, dict, np.ndarray, np.generic)
 
@@ -77,9 +78,32 @@ def readable(params: Mapping[str, Any]) -> Mapping[str, Any]:
     return params
 
 
+def given_params(params: Params | Model | None, model: Any) -> Mapping[str, Any] | None:
+    """Return the parameters by name that are given, or those of the model; None if they are to be found in the graph.
+
+    >>> list(given_params([("w", {1})], None)), given_params(None, None)
+    (['w'], None)
+    """
+    if params is None and is_of(model, "torch"):
+        from gradviz.sources.torch.updates import trained
+
+        return trained(model)
+    given = model if params is None else params
+    return None if given is None else readable(named(given))
+
+
 def has_graph(loss: Any) -> bool:
     """Tell whether the loss is a Tensor of this package (of others, only the numbers are recorded)."""
     return any(base.__module__.startswith("gradviz.engine") for base in type(loss).__mro__)
+
+
+def is_of(x: Any, package: str) -> bool:
+    """Tell whether an object, or a class it is made after, comes from a package, without importing that.
+
+    >>> is_of(1.5, "torch"), is_of(np.zeros(2), "numpy")
+    (False, True)
+    """
+    return any(base.__module__.partition(".")[0] == package for base in type(x).__mro__)
 
 
 def gradient_norm(params: Mapping[str, Any]) -> float:
@@ -89,5 +113,15 @@ def gradient_norm(params: Mapping[str, Any]) -> float:
     >>> gradient_norm({"a": SimpleNamespace(grad=3.0), "b": SimpleNamespace(grad=4.0)})
     5.0
     """
-    norms = [norm(np.asarray(tensor.grad)) for tensor in params.values() if tensor.grad is not None]
-    return norm(np.array(norms))
+    look = look_at(params)
+    grads = (look(tensor)[1] for tensor in params.values())
+    return norm(np.array([norm(np.asarray(grad)) for grad in grads if grad is not None]))
+
+
+def look_at(params: Mapping[str, Any] | None) -> Callable[[Any], tuple[Any, Any]]:
+    """Return what reads value and gradient of one of these parameters: those of PyTorch may lie on another device."""
+    if params and all(is_of(tensor, "torch") for tensor in params.values()):
+        from gradviz.sources.torch.numbers import number
+
+        return lambda tensor: (number(tensor), number(tensor.grad))
+    return attrgetter("data", "grad")

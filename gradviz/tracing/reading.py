@@ -14,10 +14,11 @@ import numpy as np
 from gradviz.errors import GradvizTypeError, TraceError, UnknownNameError
 from gradviz.escape import clean
 from gradviz.graphs import Frame, Graph
-from gradviz.tracing.choosing import between, is_pattern, matching
+from gradviz.tracing.choosing import between, check_slice, is_pattern, matching
 from gradviz.tracing.fetching import local_folder
 from gradviz.tracing.following import Place, added_rows, wait_for_run
 from gradviz.tracing.history import History, assembled
+from gradviz.tracing.kept import KeptSteps
 from gradviz.tracing.opening import RunFiles, StructureRows, heads_of, pieces_of
 from gradviz.tracing.outputs import Outputs
 from gradviz.tracing.replaying import Replayer
@@ -85,7 +86,7 @@ def _advice(folder: Path) -> str:
     return f"it holds the runs of {len(ranks)} processes: gradviz.open_runs({str(folder)!r}), or open_run({str(one)!r})"
 
 
-class Run(Outputs):
+class Run(Outputs, KeptSteps):
     """The iterations of one run, in the order in which they happened; see `open_run`.
 
     ``len(run)`` counts them, ``run["w"]`` is the history of one parameter, ``run[10:20]`` and ``run["encoder.*"]``
@@ -290,7 +291,7 @@ class Run(Outputs):
     def __getitem__(self, key: Any) -> Any:
         """Return the history of one parameter, or a part of the run: ``run["w"]``, ``run[10:20]``, ``run["enc.*"]``."""
         if isinstance(key, slice):
-            _check_slice(key)
+            check_slice(key)
             return Run(self._files, self._replayer, self.now._order[key], self._only)
         if isinstance(key, tuple) and len(key) == 2 and isinstance(key[0], slice) and isinstance(key[1], str):
             return self[key[0]][key[1]]
@@ -299,7 +300,7 @@ class Run(Outputs):
                 f"a run is indexed by a name or a slice, not by {str(key)[:80]!r}",
                 hint="run.frame(17) is one step, run.between(10, 20) some by their numbers",
             )
-        known = (*self.names, *self.inputs)
+        known = (*self.names, *self.inputs, *self.nodes)
         if key in known:
             return History(self, key)
         if is_pattern(key):
@@ -311,7 +312,7 @@ class Run(Outputs):
 
         Raises UnknownNameError for a pattern that matches none.
         """
-        only = frozenset(matching(patterns, (*self.names, *self.inputs)))
+        only = frozenset(matching(patterns, (*self.names, *self.inputs, *self.nodes)))
         return Run(self._files, self._replayer, self._order if self._is_part else None, only, follow=self._follow)
 
     def between(self, first: int | None = None, last: int | None = None) -> Run:
@@ -378,17 +379,6 @@ class Run(Outputs):
         shown = clean(", ".join(self.names[:8]))
         last = f"loss {run.loss[0]:.6g} to {run.loss[-1]:.6g}"
         return f"Run({str(self.path)!r}, {len(run)} steps, {last}, parameters {shown})"
-
-
-def _check_slice(key: slice) -> None:
-    """Refuse bounds that are no positions."""
-    wrong = next((b for b in (key.start, key.stop, key.step) if b is not None and not hasattr(b, "__index__")), None)
-    if wrong is not None or key.step == 0:
-        shown = f"{str(wrong)[:80]!r}" if wrong is not None else "a step of 0"
-        raise GradvizTypeError(
-            f"a run cannot be cut at {shown}",
-            hint='run[10:20] takes positions, run.between(10, 20) numbers of steps, run[:, "w*"] names',
-        )
 
 
 def _cell(value: Any, there: bool) -> Any:

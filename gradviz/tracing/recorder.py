@@ -21,13 +21,14 @@ from gradviz.tracing.events import Events, checked_kind
 from gradviz.tracing.filing import Filing
 from gradviz.tracing.information import checked_meta, surroundings
 from gradviz.tracing.levels import LEVELS
-from gradviz.tracing.parameters import Model, Params, gradient_norm, named, readable
+from gradviz.tracing.parameters import Model, Params, given_params, gradient_norm
 from gradviz.tracing.progress import Progress
 from gradviz.tracing.ranks import place_of, run_folder
 from gradviz.tracing.rows import Rows
 from gradviz.tracing.store import RunDirectory
 from gradviz.tracing.streams import Streams
-from gradviz.tracing.updates import StateDict, Updates, checked_optimizer
+from gradviz.tracing.updates import Updates, checked_optimizer
+from gradviz.tracing.watching import Watching
 
 __all__ = ["LEVELS", "Trace", "trace"]
 
@@ -45,11 +46,12 @@ def trace(
     path: str | os.PathLike[str],
     *,
     params: Params | Model | None = None,
+    model: Model | None = None,
     meta: Mapping[str, Any] | None = None,
     level: str = "auto",
     exist: str = "number",
     checkpoint: int = 50,
-    optimizer: StateDict | None = None,
+    optimizer: Any = None,
     budget: float | None = None,
     progress: bool = False,
     rank: int | None = None,
@@ -74,6 +76,12 @@ def trace(
     are read, and proven by the checksums. That takes the rule of the updates: optimizers of `gradviz.optim`, and
     updates written as ``w.data -= lr * w.grad``, are recognised; of others give ``optimizer``, anything whose
     ``state_dict()`` holds ``kind``, ``options`` and ``state``. Changing inputs are recorded (by "auto" up to 1 MB).
+
+    With a ``model`` of PyTorch, whatever it computes between two steps is recorded: the graph, and value and gradient
+    of every node of it, for such a step cannot be computed again. ``"auto"`` then keeps the norm of every node at each
+    step, and everything every ``checkpoint`` steps. Call ``step(loss)`` after ``backward()``; with
+    ``optimizer``, one of PyTorch, a step whose loss was not handed over is recorded just before that changes the
+    parameters, and its settings are noted. A model of `gradviz.nn` gives ``params``.
 
     ``budget=0.05`` lowers the level while recording takes more than 5 % of the time; an event says so.
     ``progress=True`` shows how it goes. With ``world_size`` above 1 (or ``WORLD_SIZE`` in the environment, as
@@ -102,7 +110,7 @@ def trace(
     return Trace(**locals())
 
 
-class Trace:
+class Trace(Watching):
     """A run that is being written; see `trace`."""
 
     def __init__(
@@ -110,11 +118,12 @@ class Trace:
         path: str | os.PathLike[str],
         *,
         params: Params | Model | None = None,
+        model: Model | None = None,
         meta: Mapping[str, Any] | None = None,
         level: str = "auto",
         exist: str = "number",
         checkpoint: int = 50,
-        optimizer: StateDict | None = None,
+        optimizer: Any = None,
         budget: float | None = None,
         progress: bool = False,
         rank: int | None = None,
@@ -129,7 +138,7 @@ class Trace:
         info["meta"] = checked_meta(meta)
         info["seed"] = info["meta"].get("seed")
         optimizer = checked_optimizer(optimizer)
-        given = None if params is None else readable(named(params))
+        given = given_params(params, model)
         info["names"] = None if given is None else list(given)
         self._directory = _new_directory(run_folder(path, info["rank"], info["world_size"]), exist, info)
         self.path = self._directory.path
@@ -139,10 +148,11 @@ class Trace:
         self._last_step: int | None = None
         self._events = Events(self._directory)
         self._filing = Filing(self._directory)
-        self._streams = Streams(self._filing, given, level, self._events.say)
+        self._streams: Any = Streams(self._filing, given, level, self._events.say)
         self._updates = Updates(self._events.say, optimizer)
         self._checkpoints = Checkpoints(self._filing, self._updates, self._events.say, checkpoint)
         self._progress: Progress | None = None
+        self._watch(model, given or {}, level, checkpoint)
         if budget is not None:
             self.step = self._measured(self.step, Budget(budget))  # type: ignore[method-assign]
         if on_error == "warn":
@@ -283,6 +293,7 @@ class Trace:
             if self._state != "open":
                 return
             self._state = "closed"
+            self._stop_watching()
             try:
                 self._write_end(error)
             finally:
@@ -294,6 +305,7 @@ class Trace:
         """Write what is still to be said: the rule of the last update, and that and how the run ended."""
         if STEPPED.count != self._updates.seen:
             self._updates.follow(self._streams.params, self._last_step)
+        self._say_missed()
         how = "closed" if error is None else f"ended by {error.__name__}"
         data = {"steps": len(self), "error": None if error is None else error.__name__}
         self._events.say(self._last_step, "end", f"{how} after {len(self)} steps", data)
@@ -301,6 +313,7 @@ class Trace:
 
     def _let_go(self) -> None:
         """Close everything, whatever of it still can be closed."""
+        self._stop_watching()
         self._streams.close()
         for close in (self._filing.close, self._directory.close):
             with contextlib.suppress(OSError):  # it was the reason to give up

@@ -89,6 +89,7 @@ class Records:
         self._kept: dict[tuple[str, int], dict[str, Any]] = {}
         self._graphs: dict[int, Graph | None] = {}
         self._bases: dict[int, int] = {}
+        self._sources: dict[int, str | None] = {}
         self._layouts: dict[bytes, Layout] = {}
 
     def refresh(self, *, is_live: bool) -> None:
@@ -155,6 +156,13 @@ class Records:
             continued = (self.get("segment", number) or {}).get("continues")
             self._bases[number] = continued if type(continued) is int else number
         return self._bases[number]
+
+    def source(self, number: int) -> str | None:
+        """Return where the steps of a segment come from, if they cannot be computed again: ``"torch"``."""
+        if number not in self._sources:
+            told = (self.get("segment", number) or {}).get("source")
+            self._sources[number] = told if isinstance(told, str) else None
+        return self._sources[number]
 
     def graph(self, number: int) -> Graph | None:
         """Return the graph of a segment, or None if there was none or it cannot be read."""

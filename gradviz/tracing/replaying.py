@@ -31,6 +31,7 @@ from gradviz.tracing.frames import (
     whole_frame,
 )
 from gradviz.tracing.information import surroundings
+from gradviz.tracing.kept import is_kept, kept_frame
 from gradviz.tracing.layout import Column, Layout
 from gradviz.tracing.opening import RunFiles
 from gradviz.tracing.restoring import Checkpoints, State, Updates
@@ -64,6 +65,9 @@ class Replayer:
 
     def frame(self, number: int, row: int) -> Frame:
         """Return the frame of a row of a segment; ``meta["replay"]`` is ``"exact"``, or why only a part is known."""
+        part = self._files.segments[number]
+        if is_kept(self._files, part) and part.graph is not None:
+            return kept_frame(self._files, part, row, part.graph)
         recorded = self._recorded(number, row)
         known: Numbers = {}
         try:

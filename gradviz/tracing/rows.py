@@ -189,7 +189,7 @@ class IndexRows:
 
 def rows_for(number: int, names: tuple[str, ...], columns: Sequence[Column], file: RowFile, form: str) -> Rows:
     """Choose the writer for these columns."""
-    if any(column.part not in KEPT for column in columns):
+    if form != "full" and any(column.part not in KEPT for column in columns):
         return MeasuredRows(number, names, columns, file, form)
     layout = Layout(columns)
     kind = ScalarRows if not layout.arrays and not layout.is_large else Rows

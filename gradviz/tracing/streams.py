@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from operator import attrgetter
 from typing import Any
 
 from gradviz.errors import GradvizTypeError, TraceError
@@ -12,7 +11,7 @@ from gradviz.tracing.columns import OF_VALUES, input_columns, scalar_loss
 from gradviz.tracing.filing import Filing
 from gradviz.tracing.layout import Column
 from gradviz.tracing.levels import INPUT_LIMITS, columns_of, form_of, lower_forms, normal_numbers
-from gradviz.tracing.parameters import has_graph
+from gradviz.tracing.parameters import has_graph, look_at
 from gradviz.tracing.quick import Quick, quick_way
 from gradviz.tracing.rows import Look, Rows
 from gradviz.tracing.updates import Say
@@ -43,8 +42,10 @@ class Stream:
 class Streams:
     """Writes the rows of a run, each into the segment of its structure."""
 
+    missed = 0  # steps that were seen though none was recorded: here nothing is seen but what is handed over
+
     def __init__(self, filing: Filing, given: Mapping[str, Any] | None, level: str, say: Say) -> None:
-        self.look: Look = attrgetter("data", "grad")
+        self.look: Look = look_at(given)
         self._filing = filing
         self._given = given
         self._recorded = given  # what is read at every step; None: what is found in the graph

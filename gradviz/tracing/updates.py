@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from gradviz.errors import GradvizTypeError
 from gradviz.sources import updates as engine
+from gradviz.tracing.parameters import is_of
 
 __all__ = ["Say", "StateDict", "Updates", "checked_optimizer"]
 
@@ -31,7 +32,7 @@ class Updates:
     def __init__(self, say: Say, given: StateDict | None) -> None:
         self._say = say
         self._given: Any = given if engine.is_optimizer(given) else None
-        self._foreign = given if self._given is None else None
+        self._foreign: Any = given if self._given is None else None
         self._found: Any = self._given
         self._made: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # steps made when looked at last
         self.seen = -1  # how many steps all optimizers together had made when `follow` looked
@@ -43,6 +44,15 @@ class Updates:
     def is_known(self) -> bool:
         """Whether the rule is known, so that it need not be guessed."""
         return self._is_told or self._found is not None or self._foreign is not None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the optimizer is one of PyTorch."""
+        return hasattr(self._foreign, "before_step")
+
+    def before_step(self, call: Callable[[], None]) -> Callable[[], None] | None:
+        """Have something called before every step of an optimizer of PyTorch, until what is returned is called."""
+        return self._foreign.before_step(call) if self.is_foreign else None
 
     def follow(self, params: Mapping[str, Any], previous: int | None) -> None:
         """See which optimizer has stepped since the row of step ``previous`` (None: there is none), and say so."""
@@ -81,6 +91,11 @@ class Updates:
         self._is_told = True
         self._announce(step, kind, options)
 
+    def see(self, step: int) -> None:
+        """Say with which settings an optimizer of PyTorch makes the update after this step, if they are new."""
+        if self.is_foreign:
+            self._announce(step, self._foreign.kind, self._foreign.options)
+
     def state(self, params: Mapping[str, Any], step: int) -> Mapping[str, Mapping[str, Any]]:
         """Return what the optimizer keeps of each parameter before the update of this step."""
         if self._foreign is None:
@@ -114,6 +129,10 @@ def checked_optimizer(given: Any) -> StateDict | None:
     gradviz.errors.GradvizTypeError: optimizer is a str, which has no state_dict() to ask for kind, options and state
       leave it out: optimizers of gradviz.optim are found by themselves
     """
+    if is_of(given, "torch") and hasattr(given, "param_groups"):
+        from gradviz.sources.torch.updates import TorchOptimizer
+
+        return TorchOptimizer(given)
     if given is not None and not engine.is_optimizer(given):
         checked_state(given)
     return given  # type: ignore[no-any-return]

@@ -49,7 +49,7 @@ class Scene:
         self.views = views(first.graph)
         self.options = replace(options, style=BOXES)
         self.direction = direction
-        known = story.known(_without_value(first))
+        known = story.known((*_without_value(first), *story.run.measured))
         self.plan = Plan(tracks_of(first.graph, known))
         self.laid = list(self._all_laid())
         self.shown = _first(self.laid)

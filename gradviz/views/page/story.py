@@ -105,6 +105,9 @@ class Story:
         for event in self.events:
             if event.get("step") is not None and event.get("kind") not in QUIET:
                 yield event["step"]
+        whole = self.run.whole_positions()
+        if whole is not None and len(whole) < len(self.steps):  # of the others only norms are known
+            yield from self.steps[whole].tolist()
 
     def structures(self) -> list[Graph | None]:
         """Return the graph of every step that is shown; None where the loss had none."""
@@ -112,7 +115,8 @@ class Story:
 
     def known(self, names: Iterable[str]) -> dict[tuple[str, str], Known]:
         """Return what was recorded of arrays whose elements were not."""
-        there = [name for name in names if name in self.run.names]
+        recorded = {*self.run.names, *self.run.nodes}
+        there = [name for name in names if name in recorded]
         return {(name, kind): _known(self.run[name], kind) for name in there for kind in ("value", "grad")}
 
     # -- as data

@@ -1,0 +1,381 @@
+"""Programs of PyTorch: every step as its capture has kept it, as rows that hold all there is to be shown of it.
+
+Such a step cannot be computed again, so the numbers of every node of its graph are in the row itself: everything, or
+norms with everything at every so manieth step, or statistics. Imported when a model of PyTorch is handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradviz.errors import GradvizValueError, TraceError
+from gradviz.graphs import Graph
+from gradviz.sources.torch.norms import norms
+from gradviz.sources.torch.numbers import number
+from gradviz.sources.torch.recorder import Capture
+from gradviz.tracing.columns import scalar_loss
+from gradviz.tracing.filing import Filing
+from gradviz.tracing.layout import FLOAT, STATS, Column
+from gradviz.tracing.levels import FULL_LIMIT, lower_forms
+from gradviz.tracing.rows import Rows
+from gradviz.tracing.statistics import quiet_norm, statistics
+from gradviz.tracing.updates import Say
+
+__all__ = ["ForeignStreams"]
+
+SOURCE = "torch"
+MEASURED = {"checkpoint": "norm", "scalars": "norm", "stats": "stats"}
+SHAPES: dict[str, tuple[int, ...]] = {"norm": (), "stats": (len(STATS),)}
+WHOLE_LIMIT = 1 << 30  # bytes of a row that is kept whole by "auto"
+LIGHT = 1 << 26  # bytes of a step up to which it is quicker to copy and then to measure
+LIGHT_MODEL = 1 << 24  # bytes of the parameters of a program whose steps may be so light
+WHOLE_BIRTHS = 8  # steps that are kept whole because a NaN or an infinity is new in them
+WHOLE_STRUCTURES = 16  # that are kept whole at their first step; of a program with more, every so manieth step is
+MEAN, NORM, NANS = (STATS.index(name) for name in ("mean", "norm", "nans"))
+
+PAIR = ("value", "grad")
+
+Cells = list[Any]  # value and gradient of every parameter, then of every other node: None where there is none
+
+
+class Stream:
+    """What is known of one structure: which of its nodes are the parameters, and who writes its rows."""
+
+    def __init__(self, graph: Graph, names: Sequence[str]) -> None:
+        self.graph = graph
+        self.graphs: list[Graph] = []  # that and equal ones: held, so that no other one gets the id of one
+        places = {node.name: node.id for node in graph.nodes if node.kind != "op"}
+        self.params = [places.get(name) for name in names]
+        taken = {place for place in self.params if place is not None}
+        self.others = [node.id for node in graph.nodes if node.id not in taken]
+        self.names = [*names, *(graph.nodes[id].name for id in self.others)]
+        self.form = ""  # the one it is written in; "": not yet chosen
+        self.first: Rows | None = None  # the segment that has the graph
+        self.bad: set[int] = set()  # cells that have held a NaN or an infinity
+        self.forms: dict[str, tuple[Rows, list[int], list[int]]] = {}  # rows, cells they hold, and those they do not
+
+    def parts(self) -> list[str]:
+        """Return to which part of a row each of its cells belongs."""
+        return ["value", "grad"] * len(self.params) + ["node", "grad_node"] * len(self.others)
+
+
+class ForeignStreams:
+    """Writes the steps of a program of PyTorch, each into the segment of its structure.
+
+    ``model`` gives names and scopes, ``given`` are the parameters, ``every`` is the number of steps between two that
+    are kept whole where the others are not.
+    """
+
+    quick = None
+
+    def __init__(self, filing: Filing, model: Any, given: Mapping[str, Any], level: str, every: int, say: Say) -> None:
+        self.params = given
+        self._filing = filing
+        self._level = level
+        self._every = every
+        self._since = every  # rows since the last whole one
+        self._say = say
+        self._streams: dict[int, Stream] = {}
+        self._is_closed = self._has_chosen = self._is_too_large = False
+        self._births = 0
+        self._losses: Rows | None = None  # where nothing but the loss is kept
+        self._waiting: Any = None  # a step that has ended and was not written
+        self._written: Any = None  # the last one that was
+        self._ended = 0  # steps of the program
+        self._model = model
+        self._is_copying = level in {"auto", "full"} or _is_light(given)
+        self._capture: Any = None
+        self._begin_capture()
+
+    def _begin_capture(self) -> None:
+        """Begin to record the program, with copies of its numbers or with seven measures of each."""
+        if self._capture is not None:
+            self._capture.on_step = None
+            self._capture.stop()
+        self._capture = Capture(self._model, keep=1, level="full" if self._is_copying else "stats")
+        self._capture.on_step = self._ends
+        self._capture.start()
+
+    def _lighten(self, moment: Any) -> None:
+        """Measure from now on where copies take more room than measuring them takes time."""
+        is_wanted = self._level in {"stats", "scalars"} or (self._level == "auto" and self._is_too_large)
+        if self._is_copying and is_wanted and moment.nbytes > LIGHT:
+            self._is_copying = False
+            self._begin_capture()
+
+    def _ends(self, moment: Any) -> None:
+        """Take note that a step has ended."""
+        self._waiting = moment
+        self._ended += 1
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a step has ended that is not written yet."""
+        return self._waiting is not None
+
+    @property
+    def missed(self) -> int:
+        """How many steps the program has made, if none of them was written."""
+        return 0 if self._written is not None else self._ended
+
+    def write(self, step: int, loss: Any) -> float | None:
+        """Write the row of the step that made this loss, and return it; None if it is written already.
+
+        Without a loss it is that of the last backward pass.
+        """
+        if self._is_closed:
+            raise TraceError("the trace is closed", hint="call step() inside the with block", where=self._filing.folder)
+        if self._level == "loss" and loss is not None:
+            return self._put_loss(step, scalar_loss(_plain(loss)))
+        moment = self._taken(loss)
+        if moment is self._written:
+            self._waiting = None
+            return None
+        value = self._loss(moment, loss)
+        stream = self._stream(moment.structure.graph)
+        form = self._due(step, stream, moment)
+        cells = self._cells(stream, moment, form)
+        if form == "checkpoint" and moment.has_values and self._has_turned_bad(stream, value, cells):
+            form, cells = "full", self._cells(stream, moment, "full")
+        self._put(stream, step, value, form, cells)
+        self._since = 1 if form == "full" else self._since + 1
+        self._waiting, self._written = None, moment
+        self._lighten(moment)
+        return value
+
+    def _taken(self, loss: Any) -> Any:
+        is_tensor = hasattr(loss, "grad_fn")
+        if self._waiting is not None and not is_tensor:
+            return self._waiting
+        try:
+            return self._capture.taken(loss if is_tensor else None)
+        except GradvizValueError as error:
+            if self._waiting is not None and self._ended == 1 + self._waiting.number:
+                return self._waiting  # the root was another tensor: the loss times a factor, as loss scaling does it
+            hint = "call loss.backward(), then step(loss), then optimizer.step(), all while the trace is open"
+            raise GradvizValueError(error.message, hint=hint) from None
+
+    def _loss(self, moment: Any, loss: Any) -> float:
+        if loss is not None:
+            return scalar_loss(_plain(loss))
+        result = moment.calls[moment.structure.graph.outputs[0]]
+        if moment.has_values:
+            return scalar_loss(number(result.value))
+        return _single(moment.stats()[0][moment.structure.graph.outputs[0]])
+
+    def _stream(self, graph: Graph) -> Stream:
+        found = self._streams.get(id(graph))
+        if found is None:
+            alike = (stream for stream in self._streams.values() if stream.graph == graph)
+            found = self._streams[id(graph)] = next(alike, None) or Stream(graph, tuple(self.params))
+            found.graphs.append(graph)
+        return found
+
+    # -- in which form -------------------------------------------------------------------------
+
+    def _due(self, step: int, stream: Stream, moment: Any) -> str:
+        """Return the form of this row."""
+        if self._level == "auto" and not stream.form:
+            stream.form = self._chosen(step, stream, moment)
+        form = stream.form if self._level == "auto" else self._level
+        if form != "checkpoint" or not moment.has_values:
+            return form
+        is_new = "full" not in stream.forms and len(self._streams) <= WHOLE_STRUCTURES
+        return "full" if is_new or self._since >= self._every else form
+
+    def _chosen(self, step: int, stream: Stream, moment: Any) -> str:
+        """Choose the form of an automatic level, and say so if it is not everything."""
+        cells = self._cells(stream, moment, "full")
+        size = sum(cell.nbytes if isinstance(cell, np.ndarray) else 8 for cell in cells if cell is not None)
+        if size <= FULL_LIMIT:
+            return "full"
+        self._is_too_large |= size > WHOLE_LIMIT
+        form = "scalars" if self._is_too_large else "checkpoint"
+        if not self._has_chosen:
+            self._has_chosen = True
+            reason = f"a full row would take {size} bytes"
+            text = f"{reason}: the norm of every node is recorded at each step"
+            text += f", and everything at every {self._every}th" if form == "checkpoint" else ", and nothing else"
+            data = {"from": "full", "to": form, "reason": reason, "cost": None, "budget": None}
+            self._say(step, "level", text, data)
+        return form
+
+    def _has_turned_bad(self, stream: Stream, loss: float, cells: Cells) -> bool:
+        """Tell whether a NaN or an infinity is where none was before: such a step is kept whole, to find the birth."""
+        if math.isfinite(loss) and all(map(math.isfinite, filter(None, cells))):
+            return False
+        bad = {i for i, cell in enumerate(cells) if cell is not None and not math.isfinite(cell)} | {-1}
+        is_new = bool(bad - stream.bad) and self._births < WHOLE_BIRTHS
+        stream.bad |= bad
+        self._births += is_new
+        return is_new
+
+    # -- the numbers ---------------------------------------------------------------------------
+
+    def _cells(self, stream: Stream, moment: Any, form: str) -> Cells:
+        """Return value and gradient of everything in this form."""
+        if form == "full":
+            numbers = [(number(call.value), number(call.grad)) for call in moment.calls]
+        elif moment.has_values:
+            numbers = self._measured(moment, form)
+        else:
+            numbers = self._from_stats(moment, form)
+        cells: Cells = []
+        for place, p in zip(stream.params, self.params.values(), strict=True):
+            cells += self._outside(p, form) if place is None else numbers[place]
+        for place in stream.others:
+            cells += numbers[place]
+        return cells
+
+    def _measured(self, moment: Any, form: str) -> list[tuple[Any, Any]]:
+        """Measure what the capture has copied."""
+        if form == "stats":
+            return [(_stats(number(call.value)), _stats(number(call.grad))) for call in moment.calls]
+        with np.errstate(all="ignore"):
+            return list(zip(*(_norms([getattr(c, name) for c in moment.calls]) for name in PAIR), strict=True))
+
+    def _from_stats(self, moment: Any, form: str) -> list[tuple[Any, Any]]:
+        """Take what the capture has measured."""
+        values, grads = moment.stats()
+        pairs = zip(moment.calls, values, grads, strict=True)
+        return [(_of_form(value, call, form), _of_form(grad, call, form)) for call, value, grad in pairs]
+
+    def _outside(self, p: Any, form: str) -> tuple[Any, Any]:
+        """Return value and gradient of a parameter that this step has not used."""
+        if form == "full":
+            return number(p), number(p.grad)
+        if form == "stats":
+            return _stats(number(p)), _stats(number(p.grad))
+        with np.errstate(all="ignore"):
+            value, grad = _norms([p, p.grad])
+        return value, grad
+
+    # -- the rows ------------------------------------------------------------------------------
+
+    def _put(self, stream: Stream, step: int, loss: float, form: str, cells: Cells) -> None:
+        """Write one row; if it does not fit the segment, begin one that it fits."""
+        filing = self._filing
+        if filing.has_index:
+            filing.reserve()
+        known = stream.forms.get(form)
+        if known is not None:
+            rows, held, left = known
+            if all(cells[i] is None for i in left) and rows.write(step, loss, [cells[i] for i in held]):
+                filing.enter(step, rows)
+                return
+        rows = self._begun(stream, step, form, cells)
+        rows.write(step, loss, [cells[i] for i in stream.forms[form][1]])
+        filing.enter(step, rows)
+
+    def _put_loss(self, step: int, loss: float) -> float:
+        """Write a row that holds nothing but the loss."""
+        if self._losses is None:
+            self._losses = self._filing.segment((), (), "loss", None)
+        if self._filing.has_index:
+            self._filing.reserve()
+        self._losses.write(step, loss, [])
+        self._filing.enter(step, self._losses)
+        return loss
+
+    def _begun(self, stream: Stream, step: int, form: str, cells: Cells) -> Rows:
+        """Begin a segment for everything that is there now, or was in an earlier one of this form."""
+        earlier = set(stream.forms[form][1]) if form in stream.forms else set()
+        held, columns = [], []
+        for i, part in enumerate(stream.parts()):
+            column = self._column(stream, i, part, form, cells)
+            is_expected = i in earlier or part == "grad"  # it may come back, or come yet
+            if column is not None and (cells[i] is not None or (column.is_optional and is_expected)):
+                held.append(i)
+                columns.append(column)
+        rows = self._filing.recorded(tuple(columns), stream.graph, SOURCE, stream.first)
+        stream.forms[form] = rows, held, [i for i in range(len(cells)) if i not in set(held)]
+        if stream.first is None:
+            stream.first = rows
+            text = f"segment {rows.number} begins: a graph of {len(stream.graph)} nodes"
+            self._say(step, "structure", text, {"segment": rows.number, "fingerprint": stream.graph.fingerprint()})
+        return rows
+
+    def _column(self, stream: Stream, i: int, part: str, form: str, cells: Cells) -> Column | None:
+        """Return the column of a cell; None if its value is not known, so that nothing says how large it is."""
+        like, name = cells[i - i % 2], stream.names[i // 2]
+        cell = like if cells[i] is None else cells[i]
+        if cell is None:
+            return None
+        if form == "full":
+            is_array = isinstance(cell, np.ndarray)
+            return Column(name, part, cell.dtype.str, cell.shape) if is_array else Column(name, part)
+        place = [*stream.params, *stream.others][i // 2]
+        shape = stream.graph.nodes[place].shape if place is not None else self.params[name].shape
+        if not shape:
+            return Column(name, part)
+        measure = MEASURED[form]
+        return Column(name, measure if part == "value" else f"{part}_{measure}", FLOAT, SHAPES[measure])
+
+    def lower(self) -> tuple[str, str] | None:
+        """Go on in the next cheaper form; return the old one and the new one, None if there is none."""
+        form = ("checkpoint" if self._has_chosen else "full") if self._level == "auto" else self._level
+        lower = lower_forms(form, has_arrays=True)
+        if not lower:
+            return None
+        self._level = lower[0]
+        if lower[0] == "loss":
+            self._capture.on_step = self._waiting = None
+            self._capture.stop()
+        for stream in self._streams.values():
+            stream.form = ""
+        return form, lower[0]
+
+    def close(self) -> None:
+        """Write nothing more, and leave nothing behind in the program."""
+        self._is_closed = True
+        self._capture.on_step = None
+        self._capture.stop()
+        self._streams.clear()
+        self._waiting = self._written = None
+
+
+def _plain(loss: Any) -> Any:
+    return number(loss.detach()) if hasattr(loss, "grad_fn") else loss
+
+
+def _norms(tensors: Sequence[Any]) -> list[float | None]:
+    """Return norms, here as `History` computes them of whole rows: a value that stays the same has the same norm."""
+    if any(t is not None and t.device.type != "cpu" for t in tensors):
+        return norms(tensors)
+    numbers = map(number, tensors)
+    return [quiet_norm(x) if isinstance(x, np.ndarray) else x for x in numbers]
+
+
+def _is_light(params: Mapping[str, Any]) -> bool:
+    """Tell whether a model is so small, and in this machine's own memory, that copies cost next to nothing."""
+    return all(p.device.type == "cpu" for p in params.values()) and sum(p.nbytes for p in params.values()) < LIGHT_MODEL
+
+
+def _stats(numbers: Any) -> Any:
+    """Return seven numbers of an array; a single number as it is."""
+    if not isinstance(numbers, np.ndarray):
+        return numbers
+    with np.errstate(all="ignore"):
+        size = quiet_norm(numbers) if numbers.size else math.nan
+        if not math.isfinite(size) or numbers.dtype.kind == "c":
+            return statistics(numbers)[0]
+        zeros = numbers.size - np.count_nonzero(numbers)
+        return np.array([numbers.min(), numbers.max(), numbers.mean(dtype=float), size, zeros, 0, 0], float)
+
+
+def _of_form(row: np.ndarray, call: Any, form: str) -> Any:
+    """Return what was measured of a node as a row has it; None if nothing was."""
+    if np.isnan(row[NANS]):
+        return None
+    if call.shape == ():
+        return _single(row)
+    return row if form == "stats" else float(row[NORM])
+
+
+def _single(row: np.ndarray) -> float:
+    """Return a single number that was measured as an array of one."""
+    return math.nan if row[NANS] else float(row[MEAN if math.isfinite(row[NORM]) else NORM])
