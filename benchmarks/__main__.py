@@ -13,23 +13,25 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks import arrays, debugging, memory, readback, report, scalar, sinks, traced
+from benchmarks import arrays, debugging, memory, readback, report, scalar, sinks, torch_capture, traced
 from benchmarks.contestants import CONTESTANTS, Contestant, installed, versions
 from benchmarks.debugging import Cost
 from benchmarks.harness import Effort, Row, Workload, measure
 from benchmarks.memory import Footprint
 from benchmarks.readback import Kill, Look
+from benchmarks.torch_capture import Watched
 from benchmarks.traced import Overhead
 from gradviz.files import write_atomically
 
 
 class Logs(NamedTuple):
-    """What was measured of traces and other logs, and of the debugger."""
+    """What was measured of traces and other logs, of the debugger, and of watching PyTorch."""
 
     overheads: Sequence[Overhead]
     looks: Sequence[Look]
     kills: Sequence[Kill]
     costs: Sequence[Cost]
+    watched: Sequence[Watched]
 
 
 QUICK = Effort(rounds=1, block=0.002, patience=0.5)
@@ -52,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         readback.looks(contestants, effort, options.only),
         readback.kills(contestants, effort, options.only),
         list(debugging.costs(effort)) if fnmatch(DEBUG, options.only) and ours(contestants) else [],
+        list(torch_capture.watched(effort, options.only)) if ours(contestants) else [],
     )
 
     names = [kind.name for kind in CONTESTANTS if not options.against or kind.name in options.against]
@@ -60,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.write:
         before = options.write.read_text("utf-8") if options.write.exists() else ""
         known = versions(contestants) | (sinks.versions() if logs.overheads else {})
+        known |= torch_capture.versions() if logs.watched else {}
         write_atomically(options.write, report.markdown(tables, known, before))
     if options.json:
         write_atomically(options.json, measured(rows, prints, logs))
@@ -131,6 +135,8 @@ def tabulated(
         yield report.kill_table(logs.kills)
     if logs.costs:
         yield report.debugging_table(logs.costs)
+    if logs.watched:
+        yield report.watching_table(logs.watched)
 
 
 def measured(rows: Sequence[Row], prints: Sequence[Footprint], logs: Logs) -> str:

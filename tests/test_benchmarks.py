@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import arrays, contestants, harness, memory, readback, report, scalar, sinks, traced
+from benchmarks import arrays, contestants, harness, memory, readback, report, scalar, sinks, torch_capture, traced
 from benchmarks.__main__ import main
 from benchmarks.harness import Effort, Outcome, Workload
 
@@ -205,3 +206,44 @@ def test_the_costs_of_the_debugger_are_measured(capsys: pytest.CaptureFixture[st
     assert main(["--quick", "--only", "debug*", "--against", "gradviz"]) == 0
     shown = capsys.readouterr().out
     assert all(row in shown for row in ("debugging, 784-256-10", "step, 10,000 ops", "blame", "first loss", "<= 1.10"))
+
+
+def test_watching_pytorch_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Absent(torch_capture.Way):
+        name, package = "absent", "no_such_package"
+
+    class Failing(torch_capture.Way):
+        name = "failing"
+
+        def step(self) -> None:
+            raise ValueError
+
+    ways = (torch_capture.Recorded, torch_capture.Summaries, torch_capture.Way, Absent, Failing)
+    monkeypatch.setattr(torch_capture, "WAYS", ways)
+    found = list(torch_capture.watched(ONCE, "torch M*"))
+    assert [(one.way, one.status, len(one.plain), one.seen) for one in found] == [
+        ("gradviz, recorded", "ok", 1, (22, 20)),
+        ("gradviz, summaries only", "ok", 1, (22, 20)),
+        ("plain, once more", "ok", 1, None),
+        ("absent", "not installed", 0, None),
+        ("failing", "ValueError", 0, None),
+    ]
+    assert found[0].ratio > 0.0
+    table = report.watching_table(found)
+    assert table.rows[0][:2] == ["MLP", "gradviz, recorded"]
+    assert [row[3] for row in table.rows[3:]] == ["not installed", "ValueError"]
+    assert list(torch_capture.watched(ONCE, "chain*")) == []
+
+
+@pytest.mark.parametrize("kind", torch_capture.WAYS, ids=lambda kind: kind.name)
+def test_every_way_to_watch_leaves_the_gradients_alone(kind: Any) -> None:
+    if not torch_capture.is_installed(kind):  # the peers come with the extra for benchmarks
+        return
+    network = torch_capture.SmallMLP()
+    network.loss().backward()
+    relu = network.torch.relu
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one = torch_capture.Watched(network.name, kind.name, None)
+        assert torch_capture.checked(kind, network, network.gradients(), one) == "ok"
+    assert network.torch.relu is relu
