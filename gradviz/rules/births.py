@@ -76,9 +76,9 @@ def _first(seen: Evidence, test: Test) -> Iterator[Symptom]:
         )
         return
     if fault is not None:
-        born = _by_norms(seen, fault)
-        if born is not None:
-            yield Symptom(born[0], at=born[1], step=seen.step(fault.position), last_step=last)
+        told = _by_norms(seen, fault)
+        if told is not None:
+            yield Symptom(told[0], at=told[1], step=seen.step(fault.position), last_step=last)
             return
         what = "NaN" if test is np.isnan else "an infinity"
         message = f"{what} in {fault.place}; the values inside of that step are not known"

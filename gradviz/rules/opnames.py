@@ -36,5 +36,5 @@ def is_relu(node: Node) -> bool:
     """
     base = node.op.removesuffix("_")
     if base in {"clamp", "clamp_min", "clip", "threshold"}:
-        return node.attrs.get("min", node.attrs.get("threshold")) == 0
+        return bool(node.attrs.get("min", node.attrs.get("threshold")) == 0)
     return base in RELUS

@@ -17,6 +17,7 @@ from gradviz.graphs import Graph
 from gradviz.sources.torch.norms import norms
 from gradviz.sources.torch.numbers import number
 from gradviz.sources.torch.recorder import Capture
+from gradviz.tracing.alike import joined, outline
 from gradviz.tracing.columns import scalar_loss
 from gradviz.tracing.filing import Filing
 from gradviz.tracing.layout import FLOAT, STATS, Column
@@ -30,6 +31,7 @@ __all__ = ["ForeignStreams"]
 SOURCE = "torch"
 MEASURED = {"checkpoint": "norm", "scalars": "norm", "stats": "stats"}
 SHAPES: dict[str, tuple[int, ...]] = {"norm": (), "stats": (len(STATS),)}
+IDS_LIMIT = 1024  # graphs that are known at a glance
 WHOLE_LIMIT = 1 << 30  # bytes of a row that is kept whole by "auto"
 LIGHT = 1 << 26  # bytes of a step up to which it is quicker to copy and then to measure
 LIGHT_MODEL = 1 << 24  # bytes of the parameters of a program whose steps may be so light
@@ -47,7 +49,6 @@ class Stream:
 
     def __init__(self, graph: Graph, names: Sequence[str]) -> None:
         self.graph = graph
-        self.graphs: list[Graph] = []  # that and equal ones: held, so that no other one gets the id of one
         places = {node.name: node.id for node in graph.nodes if node.kind != "op"}
         self.params = [places.get(name) for name in names]
         taken = {place for place in self.params if place is not None}
@@ -79,7 +80,9 @@ class ForeignStreams:
         self._every = every
         self._since = every  # rows since the last whole one
         self._say = say
-        self._streams: dict[int, Stream] = {}
+        self._streams: dict[int, Stream] = {}  # by the id of the graph
+        self._held: list[Graph] = []  # so that no other graph gets the id of one
+        self._alike: dict[Any, Stream] = {}
         self._is_closed = self._has_chosen = self._is_too_large = False
         self._births = 0
         self._losses: Rows | None = None  # where nothing but the loss is kept
@@ -168,11 +171,18 @@ class ForeignStreams:
         return _single(moment.stats()[0][moment.structure.graph.outputs[0]])
 
     def _stream(self, graph: Graph) -> Stream:
+        """Return the stream of this structure, or of one that is alike but for the numbers in it."""
         found = self._streams.get(id(graph))
-        if found is None:
-            alike = (stream for stream in self._streams.values() if stream.graph == graph)
-            found = self._streams[id(graph)] = next(alike, None) or Stream(graph, tuple(self.params))
-            found.graphs.append(graph)
+        if found is not None:
+            return found
+        key = outline(graph)
+        found = self._alike.get(key)
+        whole = graph if found is None else joined(found.graph, graph)
+        if found is None or whole is not found.graph:
+            found = self._alike[key] = Stream(whole, tuple(self.params))
+        if len(self._streams) < IDS_LIMIT:
+            self._streams[id(graph)] = found
+            self._held.append(graph)
         return found
 
     # -- in which form -------------------------------------------------------------------------
@@ -184,7 +194,7 @@ class ForeignStreams:
         form = stream.form if self._level == "auto" else self._level
         if form != "checkpoint" or not moment.has_values:
             return form
-        is_new = "full" not in stream.forms and len(self._streams) <= WHOLE_STRUCTURES
+        is_new = "full" not in stream.forms and len(self._alike) <= WHOLE_STRUCTURES
         return "full" if is_new or self._since >= self._every else form
 
     def _chosen(self, step: int, stream: Stream, moment: Any) -> str:
@@ -325,7 +335,7 @@ class ForeignStreams:
         if lower[0] == "loss":
             self._capture.on_step = self._waiting = None
             self._capture.stop()
-        for stream in self._streams.values():
+        for stream in self._alike.values():
             stream.form = ""
         return form, lower[0]
 
@@ -335,6 +345,8 @@ class ForeignStreams:
         self._capture.on_step = None
         self._capture.stop()
         self._streams.clear()
+        self._alike.clear()
+        self._held.clear()
         self._waiting = self._written = None
 
 

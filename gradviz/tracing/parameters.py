@@ -113,15 +113,21 @@ def gradient_norm(params: Mapping[str, Any]) -> float:
     >>> gradient_norm({"a": SimpleNamespace(grad=3.0), "b": SimpleNamespace(grad=4.0)})
     5.0
     """
-    look = look_at(params)
-    grads = (look(tensor)[1] for tensor in params.values())
-    return norm(np.array([norm(np.asarray(grad)) for grad in grads if grad is not None]))
+    plain: Callable[[Any], Any] = np.asarray
+    if _are_of_torch(params):
+        from gradviz.sources.torch.numbers import number as plain
+    grads = (tensor.grad for tensor in params.values())
+    return norm(np.array([norm(np.asarray(plain(grad))) for grad in grads if grad is not None]))
 
 
 def look_at(params: Mapping[str, Any] | None) -> Callable[[Any], tuple[Any, Any]]:
     """Return what reads value and gradient of one of these parameters: those of PyTorch may lie on another device."""
-    if params and all(is_of(tensor, "torch") for tensor in params.values()):
+    if _are_of_torch(params):
         from gradviz.sources.torch.numbers import number
 
         return lambda tensor: (number(tensor), number(tensor.grad))
     return attrgetter("data", "grad")
+
+
+def _are_of_torch(params: Mapping[str, Any] | None) -> bool:
+    return bool(params) and all(is_of(tensor, "torch") for tensor in (params or {}).values())
