@@ -195,6 +195,15 @@ def test_only_numbers_are_measured_at_the_level_stats(net, batch):
     assert set(cap.frame().values) == {None}
 
 
+def test_a_parameter_that_is_written_to_unseen_is_measured_again():
+    w = torch.ones(3, requires_grad=True)
+    with gradviz.capture(level="stats") as cap:
+        for write in (lambda: None, lambda: w.data.mul_(2), lambda: w.detach().numpy().fill(5), lambda: w.data.add_(1)):
+            write()
+            w.sum().backward()
+    assert [moment.stats()[0][0, 2] for moment in (cap.moment(i) for i in range(4))] == [1, 2, 5, 6]
+
+
 def test_statistics_of_what_is_not_finite():
     from gradviz.sources.torch.measuring import fetched, measured
 

@@ -199,8 +199,8 @@ def _local_gradients(apart: Sequence[Apart]) -> Iterator[Symptom]:
     for one in apart[:1]:
         ranks = tuple(sorted({other.rank for other in apart}))
         message = (
-            f"gradient of {clean(one.name, 80)} on {told_ranks(ranks)} and rank {one.other}: {one.difference.told};"
-            " the parameters never differ, so it was reduced later"
+            f"the gradient of {clean(one.name, 80)} is not the same on {told_ranks(ranks)} and rank {one.other}:"
+            f" {one.difference.told}; the parameters never differ, so it was reduced later"
         )
         advice = "This is as it should be under no_sync(): gradients are summed up on each rank and reduced at the end."
         yield Symptom(
@@ -213,10 +213,10 @@ def _not_learned(apart: Sequence[Apart]) -> Iterator[Symptom]:
     for one in apart[:1]:
         ranks = tuple(sorted({other.rank for other in apart}))
         names = {other.name for other in apart}
-        more = f" and {len(names) - 1} others without a gradient" if len(names) > 1 else ""
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         message = (
-            f"{clean(one.name, 80)}{more}, which no gradient reaches, on {told_ranks(ranks)} and rank {one.other}:"
-            f" {one.difference.told}"
+            f"{clean(one.name, 80)}{more}, which no gradient reaches, differ on {told_ranks(ranks)} and rank"
+            f" {one.other}: {one.difference.told}"
         )
         advice = (
             "Running statistics (BatchNorm) are each rank's own until the next forward sends rank 0's; use"
@@ -251,7 +251,7 @@ def nan_on_a_rank(seen: Together) -> Iterator[Symptom]:
     local = [rank for rank, loss in losses.items() if not np.isfinite(loss)]
     local = local or [rank for rank, birth in births.items() if birth is not None and _is_local(there[rank], birth)]
     if local and len(local) < len(there):
-        yield _born(step, local, losses, births)
+        yield _born(there[local[0]], step, local, losses, births)
 
 
 def _birth(seen: Evidence, step: int) -> Finding | None:
@@ -262,12 +262,20 @@ def _birth(seen: Evidence, step: int) -> Finding | None:
 
 def _is_local(seen: Evidence, birth: Finding) -> bool:
     """Tell whether a rank computed it for itself: a parameter and its gradient are given by all."""
-    graph = seen.graph
-    name = birth.node
-    return graph is not None and name is not None and name in graph and graph[name].kind != "param"
+    node = _node(seen, birth)
+    return node is not None and node.kind != "param"
 
 
-def _born(step: int, local: list[int], losses: Mapping[int, float], births: Mapping[int, Finding | None]) -> Symptom:
+def _node(seen: Evidence, birth: Finding | None) -> Node | None:
+    """Return the node of a birth, which knows its line."""
+    graph, name = seen.graph, birth.node if birth else None
+    return graph[name] if graph is not None and name is not None and name in graph else None
+
+
+def _born(
+    seen: Evidence, step: int, local: list[int], losses: Mapping[int, float], births: Mapping[int, Finding | None]
+) -> Symptom:
+    """Say which ranks made the first NaN or infinity, and if it is known by which node."""
     birth = next((births[rank] for rank in local if births.get(rank) is not None), None)
     wrong, right = [losses[rank] for rank in local], sorted(set(losses) - set(local))
     if np.isfinite(wrong).all():
@@ -278,7 +286,7 @@ def _born(step: int, local: list[int], losses: Mapping[int, float], births: Mapp
         said = f"the loss of {told_ranks(local)} is {what}, {whose} of {told_ranks(right)} finite"
     return Symptom(
         f"{said}{f': {birth.message}' if birth else '; the values inside of that step are not known'}",
-        at=birth.node if birth else "loss",
+        at=_node(seen, birth) or (birth.node if birth else "loss"),
         step=step,
         numbers={f"loss of rank {rank}": loss for rank, loss in list(losses.items())[:4]},
         ranks=tuple(local),

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-__all__ = ["BACKWARD", "CALL", "FORGETS", "HIDDEN", "RANDOM", "SILENT", "kind_of"]
+__all__ = ["BACKWARD", "CALL", "EXPOSES", "FORGETS", "HIDDEN", "RANDOM", "SILENT", "kind_of"]
 
-CALL, SILENT, BACKWARD, FORGETS = range(4)  # FORGETS: the tensor is another leaf afterwards
+# FORGETS: the tensor is another leaf afterwards; EXPOSES: it may be written to unseen
+CALL, SILENT, BACKWARD, FORGETS, EXPOSES = range(5)
 
 TORCH = str(Path(torch.__file__).parent) + "/"
 # what the files here compute is no part of a model: updates, clipping, initialisation, all-gathers, printing
@@ -20,15 +21,15 @@ HIDDEN = tuple(
         "serialization.py", "testing/", "_dynamo/", "_subclasses/", "random.py",
     )
 )  # fmt: skip
-PROPERTIES = frozenset(("T", "mT", "H", "mH", "real", "imag", "data"))  # those that are tensors of their own
+PROPERTIES = frozenset(("T", "mT", "H", "mH", "real", "imag"))  # those that are tensors of their own
 SILENT_NAMES = frozenset(
     (
         "size", "dim", "ndimension", "numel", "nelement", "stride", "storage_offset", "item", "tolist", "numpy",
         "is_contiguous", "is_floating_point", "is_complex", "is_signed", "is_inference", "is_same_size", "is_shared",
         "is_set_to", "is_conj", "is_neg", "is_nonzero", "is_distributed", "is_pinned", "is_coalesced", "is_tensor",
         "__len__", "__repr__", "__str__", "__hash__", "__bool__", "__float__", "__int__", "__index__", "__complex__",
-        "__format__", "__contains__", "__reversed__", "__array__", "__dlpack__", "__dlpack_device__", "__deepcopy__",
-        "__reduce_ex__", "__setstate__", "data_ptr", "storage", "untyped_storage", "_typed_storage", "element_size",
+        "__format__", "__contains__", "__reversed__", "__dlpack_device__", "__deepcopy__",
+        "__reduce_ex__", "__setstate__", "element_size",
         "get_device", "type", "dense_dim", "sparse_dim", "has_names", "retain_grad", "register_hook",
         "register_post_accumulate_grad_hook", "register_backward_hook", "storage_type", "share_memory_", "__dir__",
         "_set_grad_enabled", "set_grad_enabled", "is_grad_enabled", "result_type", "can_cast", "promote_types",
@@ -38,6 +39,9 @@ SILENT_NAMES = frozenset(
         "_disabled_torch_function_impl", "broadcast_shapes", "_record_function_exit", "module_load",
     )
 )  # fmt: skip
+EXPOSING_NAMES = frozenset(
+    ("numpy", "__array__", "__dlpack__", "data_ptr", "storage", "untyped_storage", "_typed_storage", "set_data")
+)
 RANDOM = frozenset(
     (
         "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "feature_dropout",
@@ -70,7 +74,11 @@ def kind_of(func: Any) -> int:
 def _worked_out(func: Any) -> int:
     name = str(getattr(func, "__name__", ""))
     if name == "__get__":
+        if getattr(getattr(func, "__self__", None), "__name__", "") == "data":
+            return EXPOSES
         return CALL if getattr(getattr(func, "__self__", None), "__name__", "") in PROPERTIES else SILENT
     if name in {"requires_grad_", "__set__", "__delete__", "set_"}:
         return FORGETS
+    if name in EXPOSING_NAMES:
+        return EXPOSES
     return SILENT if name in SILENT_NAMES or name.startswith("_record_function") else CALL

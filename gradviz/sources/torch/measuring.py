@@ -11,9 +11,10 @@ import torch
 
 from gradviz.sources.torch.numbers import plain
 
-__all__ = ["fetched", "measured"]
+__all__ = ["Unchanged", "fetched", "measured"]
 
 COUNT = 7  # minimum, maximum, mean, norm; how many are zero, NaN, infinite
+PIECE = 1 << 17  # elements
 TINY = 1e-30  # a sum of squares below may have lost what is in it
 QUICK = frozenset((torch.float32, torch.float64))
 
@@ -30,25 +31,52 @@ def measured(t: torch.Tensor) -> Any:
         found = plain(t)
         if found is None or found.numel() == 0:
             return None
-        if found.dtype in QUICK and found.device.type == "cpu":
-            quick = _measured_quickly(found.numpy())
-            if quick is not None:
-                return quick
         if found.is_complex():
             found = torch.view_as_real(found.resolve_conj())
-        elif not found.is_floating_point() or found.element_size() < 4:
+        elif found.dtype not in QUICK:
             found = found.float()
-        return _measured_with_care(found)
+        quick = _measured_quickly(found.numpy()) if found.device.type == "cpu" else None
+        return _measured_with_care(found) if quick is None else quick
+
+
+class Unchanged:
+    """What was measured of the parameters, until they are written to: those that are frozen are measured once.
+
+    PyTorch counts the writes to a tensor, but not those that go through ``.data``, NumPy or a bare address: of who asks
+    for one of these, nothing is remembered.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[torch.Tensor, int, Any]] = {}
+
+    def measured(self, t: torch.Tensor, version: int) -> Any:
+        """Return what was measured of this version of a parameter."""
+        known = self._known.get(id(t))
+        if known is None or known[0] is not t or known[1] != version:
+            known = self._known[id(t)] = t, version, measured(t)
+        return known[2]
+
+    def forget(self, t: Any) -> None:
+        """Take note that somebody may write to a tensor unseen."""
+        self._known.pop(id(t), None)
 
 
 def _measured_quickly(array: np.ndarray) -> tuple[float, ...] | None:
-    """Measure what is finite and neither very large nor very small: at the speed of memory."""
+    """Measure what is finite and neither very large nor very small, in pieces that stay in the processor's cache."""
     flat = array.ravel(order="K")
-    squares = float(np.dot(flat, flat))
-    if not TINY < squares < math.inf:
+    squares = total = 0.0
+    low, high, zeros = math.inf, -math.inf, 0
+    for start in range(0, flat.size, PIECE):
+        piece = flat[start : start + PIECE]
+        squares += float(np.dot(piece, piece))
+        if not squares < math.inf:
+            return None
+        total += float(piece.sum())
+        low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+        zeros += int(np.count_nonzero(piece == 0))
+    if squares < TINY and zeros < flat.size:
         return None
-    zeros = int(np.count_nonzero(flat == 0))
-    return float(flat.min()), float(flat.max()), float(flat.sum()) / flat.size, math.sqrt(squares), zeros, 0, 0
+    return low, high, total / flat.size, math.sqrt(squares), zeros, 0, 0
 
 
 def _measured_with_care(found: torch.Tensor) -> torch.Tensor:

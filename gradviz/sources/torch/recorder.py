@@ -18,6 +18,7 @@ from gradviz.sources.torch import kinds, presence
 from gradviz.sources.torch.calls import Call, with_slots, with_slots_in_args
 from gradviz.sources.torch.framing import Structure
 from gradviz.sources.torch.looks import name_of
+from gradviz.sources.torch.measuring import Unchanged
 from gradviz.sources.torch.modules import Modules
 from gradviz.sources.torch.moments import Kept, Moment, Structures
 from gradviz.sources.torch.tape import Tape, version
@@ -46,6 +47,7 @@ class Capture:
         self._modules = Modules(model)
         self._structures = Structures()
         self._kept = Kept(keep)
+        self._unchanged = Unchanged()
         self._tape = self._new_tape()
         self._roots: list[int] = []  # where the backward passes of this step began
         self._leaves_inside: dict[int, torch.Tensor] | None = None  # of a block that is one node
@@ -84,6 +86,7 @@ class Capture:
         self._modules.unwind()
         self._cut()
         self._tape.close()
+        self._unchanged = Unchanged()
 
     def abandon(self) -> None:
         """Record nothing more in this process: it is the child of a fork."""
@@ -170,11 +173,14 @@ class Capture:
     # -- recording -----------------------------------------------------------------------------
 
     def _new_tape(self) -> Tape:
-        return Tape(self._modules.named, keeps_values=self._level == "full")
+        return Tape(self._modules.named, None if self._level == "full" else self._unchanged)
 
     def call(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Make a call of the program, and record it."""
         kind = kinds.kind_of(func)
+        if kind == kinds.EXPOSES:
+            self._unchanged.forget(args[0] if args else None)
+            kind = kinds.SILENT if func.__name__ != "__get__" or args[0].is_leaf else kinds.CALL
         if kind == kinds.SILENT or not self.is_listening:
             if self._leaves_inside is not None:
                 self._look_inside(args, kwargs)
@@ -208,6 +214,8 @@ class Capture:
             return func(*args, **kwargs)
         tape = self._tape
         op, is_reversed = name_of(func)
+        if op[-1] == "_" and len(operands) == 1 and not operands[0].is_floating_point():
+            return func(*args, **kwargs)  # a counter, as BatchNorm has one
         inputs = [tape.place_of(t) for t in operands]
         versions = [version(t) for t in operands]
         random = torch.get_rng_state() if op in kinds.RANDOM and self._level == "full" else None

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from gradviz.sources.torch.calls import Call
-from gradviz.sources.torch.measuring import measured
+from gradviz.sources.torch.measuring import Unchanged, measured
 from gradviz.sources.torch.numbers import copied, dtype_name
 
 __all__ = ["Tape"]
@@ -29,17 +29,18 @@ class Tape:
     """The calls of one step.
 
     A tensor is known by its identity and its version: what was written to since it was recorded is another value.
-    ``keeps_values`` says whether values and gradients are copied, or only measured.
+    Values and gradients are copied, or only measured if ``unchanged`` is given.
     """
 
-    def __init__(self, named: Named, *, keeps_values: bool) -> None:
+    def __init__(self, named: Named, unchanged: Unchanged | None) -> None:
         self.calls: list[Call] = []
         self.tensors: list[torch.Tensor | None] = []  # of each call its tensor, while the step lasts
         self.needs_grad = False  # whether anything that was computed here requires a gradient
         self.unseen_site: Site = (None, 0)  # where something was called last whose inside is not recorded
         self.is_muted = False  # whether gradients that pass by belong to something else
         self._named = named
-        self._keeps_values = keeps_values
+        self._keeps_values = unchanged is None
+        self._unchanged = unchanged
         self._known: dict[int, tuple[torch.Tensor, int, int]] = {}  # tensor, version, place by id
         self._writers: dict[int, int] = {}  # the last call that wrote into a storage, by its address
         self._handles: list[Any] = []
@@ -136,10 +137,10 @@ class Tape:
         """Enter a call with one result: what it has computed, and a hook for its gradient."""
         place = len(self.calls)
         call.shape, call.dtype = tuple(t.shape), dtype_name(t)
-        if self._keeps_values:
+        if self._unchanged is None:
             call.value = copied(t)
         else:
-            call.stats = measured(t)
+            call.stats = self._unchanged.measured(t, version(t)) if call.kind == "param" else measured(t)
         self.calls.append(call)
         self.tensors.append(t)
         self._known[id(t)] = t, version(t), place
