@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -167,14 +166,20 @@ class _Graph:
 
 
 class _TorchGraph:
-    """The graph of one iteration of a program of PyTorch: as a capture has recorded it, or else after the fact."""
+    """The graph of one iteration of a program of PyTorch: as a capture has recorded it, or else after the fact.
+
+    Names are found by going up the stack, as for `_Graph`.
+    """
 
     def __init__(self, root: Any, params: Any) -> None:
         self._root, self._params = root, params
+        self._made: Any = None
 
-    @cached_property
+    @property
     def _frame(self) -> Any:
-        return whole_frame(self._root, self._params)
+        if self._made is None:
+            self._made = whole_frame(self._root, self._params)
+        return self._made
 
     def kept(self, before: Any) -> KeptFrame:
         """Return what is to be kept of it."""
@@ -188,6 +193,7 @@ class _TorchGraph:
 
 
 def _missing(frame: Any) -> Iterator[str]:
-    """Say what is not known of an iteration, and how it would be."""
-    if all(frame.values[node.id] is None for node in frame.graph if node.kind == "op" and node.inputs):
-        yield "the values inside are gone: begin the loop within 'with gradviz.capture(model):' to have them here"
+    """Say what is not known of an iteration after the fact, and how it would be."""
+    known = str(frame.meta.get("values", ""))
+    if known.startswith("gone"):
+        yield f"the values inside are {known}"

@@ -341,7 +341,9 @@ def _unknown(name: str, debugger: Standing) -> UnknownNameError:
     names = [node.name for node in debugger.graph.nodes[:SUGGESTED_FROM]]
     before, _, last = name.rpartition(".")
     name = before if before and last in ATTRIBUTES else name
-    return UnknownNameError.among("node", name, names)
+    found = UnknownNameError.among("node", name, names)
+    is_op = any(node.op == name for node in debugger.graph)
+    return UnknownNameError(found.message, hint=f"it is an op: op:{name}") if is_op else found
 
 
 def _largest(dtype: str) -> float:

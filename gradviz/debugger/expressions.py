@@ -2,7 +2,7 @@
 
 A name is a node's value where the debugger stands, ``X.grad`` its gradient, ``X@17`` what it was in iteration 17.
 Operators, comparisons, indexing, the functions below and those of ``np`` that compute are all there is.
-A name may have numbers between its dots, as in ``layers.0.weight``; any other name goes between backticks.
+A name may have numbers between its dots, as in ``layers.0.weight`` and ``0.weight``; any other name goes between backticks.
 
 What is not there (yet) is None, and so is everything worked out from it; it makes no comparison true. Numbers
 divide and overflow as those of NumPy do: ``1 / 0`` is inf.
@@ -28,7 +28,9 @@ from gradviz.errors import GradvizError, GradvizTypeError, GradvizValueError, Un
 __all__ = ["ATTRIBUTES", "Expression", "Names", "parse", "references"]
 
 LONGEST = 2000  # characters
-UNUSUAL = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`([^`]+)`|(?<![\w.])[^\W\d]\w*(?:\.\w+)*""", re.DOTALL)
+QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`([^`]+)`"""
+NUMBERED = r"\d+(?:\.\d+)*\.(?![eEjJ]\d*(?![\w.]))[^\W\d]"  # 0.weight, and not 1.e5
+UNUSUAL = re.compile(rf"{QUOTED}|(?<![\w.])(?:[^\W\d]|{NUMBERED})\w*(?:\.\w+)*", re.DOTALL)
 MARK = "\u01c3"  # a letter that nobody types: an identifier that begins so is a name written in hexadecimal
 DEEPEST = 50  # levels of syntax
 ATTRIBUTES = ("grad", "value", "shape", "dtype", "ndim", "size", "T", "op", "kind", "scope")
@@ -121,9 +123,8 @@ def _spelt(found: re.Match[str]) -> str:
     if found[0][0] in "'\"":
         return found[0]
     first, *more = found[0].split(".")
-    return ".".join(
-        [_ascii(first), *(_marked(p) if p[0].isdigit() or keyword.iskeyword(p) else _ascii(p) for p in more)]
-    )
+    start = _marked(first) if first[0].isdigit() else _ascii(first)
+    return ".".join([start, *(_marked(p) if p[0].isdigit() or keyword.iskeyword(p) else _ascii(p) for p in more)])
 
 
 def _ascii(name: str) -> str:

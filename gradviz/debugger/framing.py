@@ -20,7 +20,11 @@ def whole_frame(x: Any, params: Any = None) -> Frame:
     (3.0, None, 1.0)
     """
     found = recorded_of(x)
-    return with_gradients(frame(x, params=named_params(params)) if found is None else found)
+    if found is None:
+        found = frame(x, params=named_params(params))
+        if is_torch(x):  # it has all gradients that can be known
+            return found
+    return with_gradients(found)
 
 
 def recorded_of(x: Any) -> Frame | None:

@@ -58,10 +58,20 @@ class Variables:
 def _reached(found: Any, parts: list[str]) -> tuple[int, Any]:
     """Follow dotted parts through what objects hold."""
     count = 1
-    while count < len(parts) and parts[count] in (getattr(found, "__dict__", None) or NOTHING):
-        found = found.__dict__[parts[count]]
+    while count < len(parts):
+        held = _held(found, parts[count])
+        if held is None:
+            break
+        found = held[parts[count]]
         count += 1
     return count, found
+
+
+def _held(x: Any, name: str) -> Mapping[str, Any] | None:
+    """Return the dictionary in which an object, or a module of PyTorch, holds something under a name."""
+    own = getattr(x, "__dict__", None) or NOTHING
+    inner = [own.get(part) for part in ("_parameters", "_buffers", "_modules")] if "_modules" in own else []
+    return next((held for held in (own, *inner) if isinstance(held, Mapping) and name in held), None)
 
 
 class LiveNames(NodeNames):

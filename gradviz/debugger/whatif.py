@@ -38,6 +38,8 @@ PARAMETERS = 8
 FOR = re.compile(r"(.*\S)\s+for\s+(\d+)\s*", re.DOTALL)
 ASSIGNED = re.compile(r"\s*(`[^`]+`|[^\W\d][\w.]*)\s*=(?!=)\s*(\S.*)", re.DOTALL)
 
+OF_TORCH = "of PyTorch ask about one iteration: other values, no option such as lr, no 'for N'"
+
 Numbers = dict[str, Any]
 State = tuple[Numbers, dict[str, Numbers], dict[str, Numbers]]  # values; what the optimizer keeps, here and as recorded
 
@@ -123,7 +125,7 @@ class Fork:
                 raise
             raise GradvizValueError(
                 f"what the optimizer of PyTorch did cannot be done again here: {error.message}",
-                hint="ask about one iteration: other values, without an option such as lr and without 'for N'",
+                hint=OF_TORCH,
             ) from error
 
 
@@ -225,11 +227,11 @@ def check_options(fork: Fork, options: Mapping[str, Any]) -> None:
     if not events:
         is_last = fork._first + 1 >= len(fork._timeline.iterations)
         names = " and ".join(options)
+        is_torch = fork._timeline.steps(fork.iterations[0]).full.meta.get("source") == "torch"
+        other = "record with gradviz.trace(optimizer=...)"
         raise GradvizValueError(
             f"{names!r} is no node, and how the parameters are updated is not known: {why}",
-            hint="go to an iteration that another one follows"
-            if is_last
-            else "record with gradviz.trace(optimizer=...)",
+            hint="go to an iteration that another one follows" if is_last else OF_TORCH if is_torch else other,
         )
     changed(events[0], options)
 

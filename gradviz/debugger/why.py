@@ -113,6 +113,9 @@ def why(frame: Frame, name: Any, by: str = "edges", k: int = 5) -> Why:
             "this frame does not know what its edges contribute",
             hint="take it from a Tensor, or from a run that recorded the numbers of the step (level='auto' or 'full')",
         )
+    known = str(frame.meta.get("values", ""))
+    if known.startswith("gone"):
+        raise GradvizValueError(f"the values inside are {clean(known)}")
     node = frame.graph.index(name)
     if frame.grads[node] is None:
         raise GradvizValueError(f"no gradient has reached {clean(frame.graph.nodes[node].name)!r}", hint="blame cut")

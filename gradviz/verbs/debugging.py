@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import bdb
 import contextlib
+import importlib.util
+import re
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -126,18 +129,38 @@ def _of_script(script: Path, name: str, argv: Sequence[str], lines: Sequence[str
 
     check_script(script)
     module, last = ModuleType("__main__"), Last()
-    try:
-        with modes.watched(last):
-            execute(module, script, argv)
-    except bdb.BdbQuit:  # the user has left a prompt within the script
-        return 0
-    except SystemExit as stop:
-        if stop.code not in {None, 0}:
-            say(f"{script} ended itself with status {clean(str(stop.code))}")
-    except Exception as error:
-        _talk(_failed(script, error), lines, what_failed(script, error))
-        return 1
-    return _talk(_opened(script, name, vars(module), last.root), lines)
+    with _captured(script) as capture:
+        try:
+            with modes.watched(last):
+                execute(module, script, argv)
+        except bdb.BdbQuit:  # the user has left a prompt within the script
+            return 0
+        except SystemExit as stop:
+            if stop.code not in {None, 0}:
+                say(f"{script} ended itself with status {clean(str(stop.code))}")
+        except Exception as error:
+            _talk(_failed(script, error), lines, what_failed(script, error))
+            return 1
+        debugger = _opened(script, name, vars(module), last.root, capture)
+    return _talk(debugger, lines, _steps_kept(debugger))
+
+
+def _captured(script: Path) -> Any:
+    """Return a context that records what PyTorch computes, if the script speaks of it."""
+    speaks = re.search(rb"\btorch\b", script.read_bytes()) and importlib.util.find_spec("torch")
+    if not speaks and "torch" not in sys.modules:
+        return contextlib.nullcontext()
+    from gradviz.sources.torch.recorder import Capture
+
+    return Capture()
+
+
+def _steps_kept(debugger: Any) -> str:
+    """Say how many iterations there are, if there are several."""
+    kept = debugger.timeline.iterations
+    return f"iterations {kept[0]} to {kept[-1]} are here: this is the last, 'it {kept[0]}' goes to the first" * (
+        len(kept) > 1
+    )
 
 
 def _failed(script: Path, error: Exception) -> Any:
@@ -149,14 +172,21 @@ def _failed(script: Path, error: Exception) -> Any:
     raise ScriptError(what_failed(script, error), hint="there is no Tensor to look at where it failed") from error
 
 
-def _opened(script: Path, name: str, variables: Mapping[str, Any], last: Any) -> Any:
+def _opened(script: Path, name: str, variables: Mapping[str, Any], last: Any, capture: Any) -> Any:
     """Return a debugger of the object that is meant, which knows the script's variables in expressions."""
+    from gradviz.debugger.positions import Position
     from gradviz.debugger.session import LiveDebugger
     from gradviz.debugger.timeline import timeline
     from gradviz.debugger.variables import Variables
 
-    found = find(variables, name) if name else _main_result(variables, last)
-    return LiveDebugger(timeline(_with_names(found, variables)), Variables(dict(variables), {}, str(script)))
+    if not name and last is None and capture is not None and len(capture):
+        history = timeline(capture.frames)
+    else:
+        found = find(variables, name) if name else _main_result(variables, last)
+        history = timeline(_with_names(found, variables))
+    debugger = LiveDebugger(history, Variables(dict(variables), {}, str(script)))
+    debugger.seek(Position(history.iterations[-1], debugger.where.phase, 0))
+    return debugger
 
 
 def _main_result(variables: Mapping[str, Any], last: Any) -> Any:
@@ -175,12 +205,18 @@ def _main_result(variables: Mapping[str, Any], last: Any) -> Any:
 
 
 def _with_names(found: Any, variables: Mapping[str, Any]) -> Any:
-    """Return the frame of a Tensor, its nodes named after the script's variables; anything else as it is."""
+    """Return the frame of a tensor, its nodes named after the script's variables; anything else as it is."""
     from gradviz import sources
+    from gradviz.debugger.framing import whole_frame
+    from gradviz.debugger.tensors import is_torch, named_params
     from gradviz.engine.tensor import Tensor
     from gradviz.sources.pullback import with_gradients
     from gradviz.verbs.drawing import names_of
 
+    if is_torch(found):
+        models = [x for x in variables.values() if hasattr(x, "named_parameters") and not isinstance(x, type)]
+        tensors = {name: x for name, x in variables.items() if is_torch(x)}
+        return whole_frame(found, {**tensors, **(named_params(models[0]) if len(models) == 1 else {})})
     if not isinstance(found, Tensor):
         return found
     return with_gradients(sources.frame(found, params=names_of(variables)))
@@ -194,6 +230,7 @@ VERB = Verb(
         "gradviz debug runs/line:17.b.3             at a position",
         "gradviz debug train.py -- --epochs 3       run a script, then look at its largest scalar",
         "gradviz debug train.py:loss                ... at the object of that name",
+        "gradviz debug torch_script.py              every step of a PyTorch script that 1 GB can hold, at the last",
         "gradviz debug runs/line -c blame -c 'why w -paths'",
         "gradviz debug runs/line -x commands.txt    at a terminal the prompt opens after them",
     ),

@@ -37,6 +37,10 @@ def blame(prompt: Prompt, text: str) -> None:
     found = prompt.debugger.blame(text.strip() or None)
     if found is None:
         prompt.say(f"no {text.strip()} was born here" if text.strip() else "nothing is wrong that blame knows of")
+        if str(prompt.debugger.full.meta.get("values", "")).startswith("gone"):
+            prompt.say(
+                "but the values inside are not known: call it before backward(), or within gradviz.capture(model)"
+            )
         return
     prompt.say(str(found))
     before = prompt.debugger.where

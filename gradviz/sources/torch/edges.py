@@ -139,7 +139,8 @@ class CallNumbers:
 
         Raises GraphError if the op cannot be called again.
         """
-        return checked(lambda operands: self.called(dst, operands), self.operands(dst), wanted, rng, (rtol, atol))
+        with _undisturbed(None):
+            return checked(lambda operands: self.called(dst, operands), self.operands(dst), wanted, rng, (rtol, atol))
 
     def again(self, graph: Graph, values: Mapping[int, Any]) -> tuple[list[Any], CallNumbers]:
         """Return the value of every node, computed once more with other values of some of them, and its edges.

@@ -38,7 +38,7 @@ class Guarded(Capture):
     @property
     def number(self) -> int:
         """The number of this step: how many were finished before."""
-        return self._count
+        return self._kept.count
 
     def frame_so_far(self, place: int | None = None) -> tuple[Frame, Structure]:
         """Return the frame of what an op was made of; without one, of what the backward pass began from."""
@@ -81,7 +81,7 @@ class Guarded(Capture):
 def _frame_on_tape(capture: Capture, outputs: Sequence[int]) -> tuple[Frame, Structure]:
     structure = capture._structures.of(capture._tape, outputs)
     meta = {"source": "torch", "how": "recorded"}
-    return frame_of(capture._tape.calls, structure, step=capture._count, meta=meta), structure
+    return frame_of(capture._tape.calls, structure, step=capture._kept.count, meta=meta), structure
 
 
 def frame_of_tensor(t: Any) -> Frame | None:
