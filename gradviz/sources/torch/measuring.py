@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradviz.sources.torch.numbers import plain
+from gradviz.sources.torch.numbers import address, plain
 
 __all__ = ["Unchanged", "fetched", "measured"]
 
@@ -56,9 +56,10 @@ class Unchanged:
             known = self._known[id(t)] = t, version, measured(t)
         return known[2]
 
-    def forget(self, t: Any) -> None:
-        """Take note that somebody may write to a tensor unseen."""
-        self._known.pop(id(t), None)
+    def forget(self, place: int) -> None:
+        """Take note that somebody may write to this address unseen."""
+        for key in [key for key, (t, _, _) in self._known.items() if address(t) == place]:
+            del self._known[key]
 
 
 def _measured_quickly(array: np.ndarray) -> tuple[float, ...] | None:

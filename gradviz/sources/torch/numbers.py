@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
-__all__ = ["as_tensor", "copied", "dtype_name", "number", "plain"]
+__all__ = ["address", "as_tensor", "copied", "dtype_name", "number", "numbers", "plain"]
 
 NUMPY_KNOWS = frozenset(
     (
@@ -51,6 +53,14 @@ def plain(t: torch.Tensor) -> torch.Tensor | None:
     return None if t.numel() and t.untyped_storage().nbytes() == 0 else t
 
 
+def address(t: torch.Tensor) -> int:
+    """Return where the numbers of a tensor lie; 0 for one that has no storage."""
+    try:
+        return int(t.untyped_storage().data_ptr())
+    except (RuntimeError, NotImplementedError):
+        return 0
+
+
 def copied(t: torch.Tensor) -> torch.Tensor | None:
     """Return a copy that nothing changes later, on the device of ``t``; None for a tensor without numbers.
 
@@ -82,6 +92,30 @@ def number(t: torch.Tensor | None) -> Any:
             found = found.to(torch.complex64 if found.is_complex() else torch.float32)
         array = found.numpy()
     return float(array) if array.ndim == 0 and array.dtype.kind in "biuf" else array
+
+
+def numbers(tensors: Sequence[torch.Tensor | None]) -> list[Any]:
+    """Return the `number` of each, copied into memory that a frame takes as it is.
+
+    >>> numbers([torch.tensor([1.0, 2.0]), None, torch.tensor(3.0)])
+    [array([1., 2.], dtype=float32), None, 3.0]
+    """
+    with torch._C.DisableTorchFunction():
+        return [None if t is None else _quickly(t) if type(t) is torch.Tensor else number(t) for t in tensors]
+
+
+def _quickly(t: torch.Tensor) -> Any:
+    """Return the number of an ordinary tensor; those on the CPU without a detour."""
+    if t.dtype in NUMPY_KNOWS and t.data_ptr() and not t.requires_grad:
+        try:
+            array = t.numpy()
+        except (RuntimeError, TypeError):  # on another device, or it stands for its conjugate
+            return number(t)
+        if array.ndim == 2 and array.T.flags.c_contiguous:  # a transposed weight: copied as it lies
+            return np.ndarray(array.shape, array.dtype, array.T.tobytes(), strides=array.strides)
+        if array.ndim:
+            return np.ndarray(array.shape, array.dtype, array.tobytes())
+    return number(t)
 
 
 def as_tensor(value: Any, dtype: str) -> torch.Tensor:

@@ -21,7 +21,8 @@ from gradviz.sources.torch.looks import name_of
 from gradviz.sources.torch.measuring import Unchanged
 from gradviz.sources.torch.modules import Modules
 from gradviz.sources.torch.moments import Kept, Moment, Structures
-from gradviz.sources.torch.tape import Tape, version
+from gradviz.sources.torch.numbers import address
+from gradviz.sources.torch.tape import Tape, has_tensors, version
 
 __all__ = ["Capture"]
 
@@ -179,7 +180,9 @@ class Capture:
         """Make a call of the program, and record it."""
         kind = kinds.kind_of(func)
         if kind == kinds.EXPOSES:
-            self._unchanged.forget(args[0] if args else None)
+            place = address(args[0])
+            self._unchanged.forget(place)
+            self._tape.forget_leaves(place)
             kind = kinds.SILENT if func.__name__ != "__get__" or args[0].is_leaf else kinds.CALL
         if kind == kinds.SILENT or not self.is_listening:
             if self._leaves_inside is not None:
@@ -225,7 +228,7 @@ class Capture:
         changed = [t for t, before in zip(operands, versions, strict=True) if version(t) != before]
         if any(out is t for t in operands) and not changed:
             return out  # nothing was to be done, as by contiguous()
-        if not changed and not _has_tensors(out):
+        if not changed and not has_tensors(out):
             return out
         call = Call(op, inputs=inputs, func=func, args=slots, kwargs=named_slots, scope=self._modules.running[-1])
         call.site, call.random = site, random
@@ -384,12 +387,6 @@ class _Mode(TorchFunctionMode):  # type: ignore[misc]
 
 def _nothing() -> None:
     """Stand for a tensor that is gone."""
-
-
-def _has_tensors(out: Any) -> bool:
-    if isinstance(out, tuple | list):
-        return any(isinstance(item, torch.Tensor | tuple | list) and _has_tensors(item) for item in out)
-    return isinstance(out, torch.Tensor)
 
 
 def _sinks(calls: Sequence[Call]) -> list[int]:

@@ -12,9 +12,9 @@ import torch
 
 from gradviz.sources.torch.calls import Call
 from gradviz.sources.torch.measuring import Unchanged, measured
-from gradviz.sources.torch.numbers import copied, dtype_name
+from gradviz.sources.torch.numbers import address, copied, dtype_name
 
-__all__ = ["Tape"]
+__all__ = ["Tape", "has_tensors", "version"]
 
 UNSEEN_LIMIT = 100_000  # autograd nodes looked at to find what an unseen result was made of
 BACKWARD_NAME = re.compile(r"Backward\d*$")
@@ -64,6 +64,12 @@ class Tape:
     def forget(self, t: torch.Tensor) -> None:
         """Take a tensor for another leaf when it is met next."""
         self._known.pop(id(t), None)
+
+    def forget_leaves(self, place: int) -> None:
+        """Take the leaves at an address for others when they are met next: somebody may write there unseen."""
+        for key, (t, _, _) in list(self._known.items()):
+            if t.is_leaf and address(t) == place:
+                del self._known[key]
 
     def _entered(self, t: torch.Tensor) -> int:
         """Enter a tensor that nothing on the tape has made."""
@@ -194,12 +200,11 @@ def version(t: torch.Tensor) -> int:
         return 0
 
 
-def address(t: torch.Tensor) -> int:
-    """Return where the numbers of a tensor lie; 0 for one that has no storage."""
-    try:
-        return int(t.untyped_storage().data_ptr())
-    except (RuntimeError, NotImplementedError):
-        return 0
+def has_tensors(out: Any) -> bool:
+    """Tell whether a call has returned a tensor, or several results with one among them."""
+    if isinstance(out, tuple | list):
+        return any(isinstance(item, torch.Tensor | tuple | list) and has_tensors(item) for item in out)
+    return isinstance(out, torch.Tensor)
 
 
 def flat(out: Sequence[Any]) -> Iterator[torch.Tensor]:
