@@ -70,7 +70,8 @@ def check(
     In a program of PyTorch the rule of an op is its backward, and the op is called again in double precision.
 
     Each rule is asked ``repeats`` times, with other random cotangents. With ``registered_only`` the ops of this
-    package, whose rules have been tested, are left out. Raises GradvizValueError for a node that is no op.
+    package, whose rules have been tested, are left out; of PyTorch all but those of a custom autograd.Function. Raises
+    GradvizValueError for a node that is no op, and for a recorded run of PyTorch.
 
     >>> import gradviz
     >>> x = gradviz.Tensor(0.5)
@@ -84,6 +85,13 @@ def check(
         raise GradvizValueError(f"{clean(nodes[0].name)!r} is a {nodes[0].kind}: it has no rule", hint="name an op")
     from gradviz.sources.pullback import with_gradients
 
+    if frame.meta.get("source") == "torch" and not hasattr(frame.edges, "checked"):
+        if registered_only:
+            return []
+        raise GradvizValueError(
+            "the rules of a run of PyTorch cannot be checked from its file: the functions are not in it",
+            hint="check where it was captured: gradviz.Debugger(cap).check(), of gradviz.capture(model) as cap",
+        )
     whole = with_gradients(frame)
     asked = [node for node in nodes if node.kind == "op" and not is_projection(frame.graph, node)]
     if registered_only and isinstance(whole.edges, RuleEdges):

@@ -2,7 +2,7 @@
 
 A name is a node's value where the debugger stands, ``X.grad`` its gradient, ``X@17`` what it was in iteration 17.
 Operators, comparisons, indexing, the functions below and those of ``np`` that compute are all there is.
-A name may have numbers between its dots, as in ``layers.0.weight`` and ``0.weight``; any other name goes between backticks.
+A name may have numbers between its dots, as in ``layers.0.weight`` and ``0.bias``; any other goes between backticks.
 
 What is not there (yet) is None, and so is everything worked out from it; it makes no comparison true. Numbers
 divide and overflow as those of NumPy do: ``1 / 0`` is inf.

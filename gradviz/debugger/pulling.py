@@ -173,13 +173,20 @@ def sent(frame: Frame, dst: int, arg: int, g: Any) -> Any:
     if frame.grads[src] is None or frame.grads[dst] is None:
         return None
     if rule is not None:
-        return rule(dst, arg, g)
+        found = rule(dst, arg, g)
+        if found is not None or frame.edge_grad(src, dst, arg) is None:
+            return found
+        raise _unknown(frame, dst)
     local = frame.local(src, dst, arg)
     if local is not None:
         return local * g
     if frame.edge_grad(src, dst, arg) is None:
         return None
-    raise GradvizValueError(f"the rule of {clean(frame.graph.nodes[dst].name)!r} is not known here", hint="by='edges'")
+    raise _unknown(frame, dst)
+
+
+def _unknown(frame: Frame, dst: int) -> GradvizValueError:
+    return GradvizValueError(f"the rule of {clean(frame.graph.nodes[dst].name)!r} is not known here", hint="by='edges'")
 
 
 def norm(x: Any) -> float:
