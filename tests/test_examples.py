@@ -28,6 +28,7 @@ FILES = {
     "sin_and_slope": {"sin.png", "parabola.png"},
     "sweep_dask": {"runs", "answer.csv"},
     "sweep_joblib": {"runs", "answer.csv"},
+    "torchrun_ddp": {"runs"},
     "three_ways": {"run", "graph.svg", "graph.png", "losses.csv", "fit.png"},
 }
 

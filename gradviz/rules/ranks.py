@@ -144,7 +144,7 @@ def diverging_ranks(seen: Together, *, relative: float = 0.0) -> Iterator[Sympto
     """Find of every rank the first parameter that parts from the others'."""
     apart = seen.apart(relative)
     parted = {one.rank: one for one in reversed(apart) if one.what == "value" and one.is_learned}
-    for _, group in groupby(sorted(parted.values(), key=_place), key=_place):
+    for _, group in groupby(sorted(parted.values(), key=lambda one: (_place(one), one.rank)), key=_place):
         yield _parted(list(group), apart)
     if not parted:
         yield from _local_gradients([one for one in apart if one.what == "gradient"])

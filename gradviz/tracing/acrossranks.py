@@ -24,6 +24,7 @@ __all__ = ["Ranks", "groups_of"]
 
 WHAT = ("value", "gradient")
 FORMS = ("exact", "digest", "stats", "norm")
+RANKS_LIMIT = 1_000_000
 GRADIENTS = ("grad", "grad_norm", "grad_stats")
 At = tuple[np.ndarray, np.ndarray]  # positions of the same steps in two runs
 
@@ -38,9 +39,10 @@ class Ranks:
     def __init__(self, name: str, members: Sequence[Member]) -> None:
         self.name = name
         runs = {member.rank: member.opened[:] for member in sorted(members, key=lambda member: member.rank)}
-        sizes = {rank: _world_size(run.info, len(runs)) for rank, run in runs.items()}
-        newest = max(runs, key=lambda rank: runs[rank].times[:1].max(initial=0.0))
-        self.world_size = sizes[newest]
+        told = {rank: run.info.get("world_size") for rank, run in runs.items()}
+        sizes = {rank: size for rank, size in told.items() if type(size) is int and 1 < size <= RANKS_LIMIT}
+        newest = max(sizes or runs, key=lambda rank: runs[rank].times[:1].max(initial=0.0))
+        self.world_size = sizes.get(newest, max(runs) + 1)
         self.strangers = {rank: size for rank, size in sizes.items() if size != self.world_size}
         self.runs = {rank: run for rank, run in runs.items() if rank not in self.strangers}
         self.ranks = tuple(self.runs)
@@ -56,6 +58,11 @@ class Ranks:
         if rank not in self._evidence:
             self._evidence[rank] = Evidence(self.runs[rank])
         return self._evidence[rank]
+
+    def empty(self, rank: int) -> set[str]:
+        """Return the parameters of which a rank holds nothing: a shard of a small one may have no element."""
+        parts = self._sides[rank].parts.values()
+        return {column.name for part in parts for column in part.rows.layout.columns if 0 in column.shape}
 
     def common(self, a: int, b: int) -> At:
         """Return the positions of the steps that two ranks both have."""
@@ -119,12 +126,13 @@ class Ranks:
 
     def _is_learned(self, name: str, rank: int) -> bool:
         """Tell whether a gradient ever reached a parameter on a rank."""
-        parts = self._sides[rank].parts.values()
-        columns = (
-            part.rows.columns.get((name, kind)) for part in parts for kind in ("grad", "grad_norm", "grad_stats")
-        )
-        kinds = dict.fromkeys(column.part for column in columns if column is not None)
-        return any(not np.ma.getmaskarray(self.runs[rank].column(name, kind)).all() for kind in kinds)
+        side = self._sides[rank]
+        for segment, part in side.parts.items():
+            at = np.flatnonzero(side.segments == segment)
+            columns = filter(None, (part.rows.columns.get((name, kind)) for kind in GRADIENTS))
+            if any(side.read(segment, column, at)[1].any() for column in columns):
+                return True
+        return False
 
     def form(self, name: str) -> str | None:
         """Return the least telling form in which a parameter is compared: exact, digest, stats, norm or nothing."""
@@ -189,12 +197,6 @@ class Ranks:
         error, time = said.get("error"), said.get("time")
         how = "error" if isinstance(error, str) else "closed"
         return Ending(rank, len(run), last, how, str(error or ""), time if isinstance(time, float) else 0.0)
-
-
-def _world_size(info: dict[str, Any], found: int) -> int:
-    """Return how many processes a run says there are; if it says nothing of it, how many were found."""
-    size = info.get("world_size")
-    return size if type(size) is int and 1 < size <= 1_000_000 else found
 
 
 def _counts(found: Difference, relative: float) -> bool:

@@ -60,8 +60,19 @@ def _of_ranks(ranks: Ranks, across: Asked, alone: Asked) -> list[Finding]:
     """Judge the processes of one run."""
     known = all_rules("ranks")
     found = [one for name, thresholds in across.items() for one in known[name](ranks, **thresholds)]
+    born = next((one for one in found if one.rule == "rank-nan"), None)
     own = ((rank, one) for rank in ranks.ranks for one in check(ranks.evidence(rank), alone))
-    return [replace(one, run=ranks.name) for one in [*found, *_merged(own)]]
+    nothing = {rank: ranks.empty(rank) for rank in ranks.ranks}
+    own = ((rank, one) for rank, one in own if one.node not in nothing[rank])
+    told = _merged((rank, one) for rank, one in own if not _is_infected(rank, one, born))
+    return [replace(one, run=ranks.name) for one in [*found, *told]]
+
+
+def _is_infected(rank: int, one: Finding, born: Finding | None) -> bool:
+    """Tell whether a NaN or infinity on one rank is only what another rank has sent it."""
+    if born is None or born.step is None or rank in born.ranks or one.rule not in {"nan", "inf"}:
+        return False
+    return one.step is not None and one.step >= born.step
 
 
 def _merged(found: Iterable[tuple[int, Finding]]) -> list[Finding]:

@@ -257,7 +257,7 @@ class Runs(Sequence[Run]):
         """Compare the ranks of a run with each other: parameters, gradients and structure, bit for bit.
 
         The result is true when they differ, prints as a few lines, and has ``to_dict()``. Raises TraceError if these
-        are not the ranks of one run.
+        are not the ranks of one run, or if there is only one.
         """
         from gradviz.tracing.acrossranks import Ranks
         from gradviz.tracing.rankdiff import compare_ranks
@@ -267,7 +267,12 @@ class Runs(Sequence[Run]):
             raise TraceError(
                 "these are not the ranks of one run", hint="open the folder that holds rank-000, rank-001, ..."
             )
-        return compare_ranks(Ranks(self.members[0].run, self.members))
+        ranks = Ranks(self.members[0].run, self.members)
+        if len(ranks.ranks) < 2:
+            raise TraceError(
+                f"of {self.members[0].run} there is rank {ranks.ranks[0]} only: nothing to compare it with"
+            )
+        return compare_ranks(ranks)
 
     def summary(self) -> str:
         """Return a line of text for every run: steps, first, last and least loss, and its ``meta``."""

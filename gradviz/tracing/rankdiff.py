@@ -92,6 +92,8 @@ class RanksDiff(Divergence):
             return f"they part in step {self.step}, by {by}"
         if not self.same:
             return "all that they have in common is the same"
+        if not self.forms:
+            return "the structure is the same, and no two of them have the same numbers to compare"
         less = ", ".join(f"of {count} {words}" for words, count in self._less().items())
         extent = "bit for bit" if not less else f"in all that was recorded ({less})"
         return f"{len(self.forms)} parameters, their gradients and the structure in {self.steps[0][1]} steps, {extent}"

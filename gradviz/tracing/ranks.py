@@ -62,9 +62,11 @@ def layout_of(params: Mapping[str, Any] | None, model: Any = None) -> dict[str, 
     is read from what the parameters themselves say (PyTorch's DTensor); no process is asked, nothing is sent.
 
     >>> from types import SimpleNamespace as Some
+    >>> class Shard:
+    ...     dim = 0
     >>> mesh = Some(get_coordinate=lambda: [1])
-    >>> layout_of({"w": Some(placements=("Shard(dim=0)",), device_mesh=mesh), "b": Some(data=1.0)})
-    {'parallel': 'shards', 'placements': {'w': {'placements': ['Shard(dim=0)'], 'at': [1]}}}
+    >>> layout_of({"w": Some(placements=(Shard(),), device_mesh=mesh), "b": Some(data=1.0)})
+    {'parallel': 'shards', 'placements': {'w': {'placements': ['Shard(0)'], 'at': [1]}}}
     """
     placed = {name: found for name, tensor in (params or {}).items() if (found := _placement(tensor)) is not None}
     if placed:
@@ -79,7 +81,13 @@ def _placement(tensor: Any) -> dict[str, Any] | None:
     if placements is None or mesh is None:
         return None
     at = mesh.get_coordinate()
-    return {"placements": [str(one) for one in placements], "at": [] if at is None else [int(i) for i in at]}
+    return {"placements": [_kind(one) for one in placements], "at": [] if at is None else [int(i) for i in at]}
+
+
+def _kind(placement: Any) -> str:
+    """Return the name of a placement: ``Shard(0)``, ``Replicate``, ``Partial``."""
+    dim = getattr(placement, "dim", None)
+    return type(placement).__name__ + ("" if dim is None else f"({dim})")
 
 
 def layout_in(run: Run) -> str:
