@@ -42,6 +42,7 @@ _in_process: weakref.WeakSet[Capture] = weakref.WeakSet()
 _apply = torch.autograd.Function.__dict__["apply"]
 _call = torch.nn.Module.__call__
 _compile = torch.compile
+_unwrap = torch._functorch.utils.unwrap_dead_wrappers
 
 
 def site(frame: FrameType | None) -> tuple[tuple[CodeType | None, int], bool]:
@@ -126,6 +127,7 @@ class Presence:
             torch.autograd.Function.apply = classmethod(_applied)
             torch.nn.Module.__call__ = _called
             torch.compile = _compiled
+            torch._functorch.utils.unwrap_dead_wrappers = _begun
         _active.append(self)
         _in_process.add(capture)
         self.run_eagerly()
@@ -137,6 +139,7 @@ class Presence:
             torch.autograd.Function.apply = _apply
             torch.nn.Module.__call__ = _call
             torch.compile = _compile
+            torch._functorch.utils.unwrap_dead_wrappers = _unwrap
         self._stack.close()
 
     def run_eagerly(self) -> None:
@@ -153,9 +156,22 @@ def _listening() -> list[Capture]:
 
 def _applied(cls: Any, *args: Any, **kwargs: Any) -> Any:
     """Stand in for autograd.Function.apply while something is recorded."""
-    original = _apply.__get__(None, cls)
+    apply = _apply.__get__(None, cls)
+    for capture in () if torch._C._is_torch_function_all_disabled() else _listening():
+        apply = _seen_by(capture, cls, apply)
+    return apply(*args, **kwargs)
+
+
+def _seen_by(capture: Capture, cls: Any, apply: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, **kwargs: capture.function_applied(cls, args, kwargs, apply)
+
+
+def _begun(args: Any) -> Any:
+    """Stand in for what autograd.Function.apply calls first: of one bound before, no more is seen."""
     found = () if torch._C._is_torch_function_all_disabled() else _listening()
-    return found[-1].function_applied(cls, args, kwargs, original) if found else original(*args, **kwargs)
+    for capture in found:
+        capture.function_begun(args, site(sys._getframe(1))[0])
+    return _unwrap(args)
 
 
 def _called(module: Any, *args: Any, **kwargs: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
 from types import CodeType, TracebackType
 from typing import Any
@@ -13,9 +13,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from gradviz.errors import GradvizTypeError, GradvizValueError
-from gradviz.graphs import Frame, Graph
 from gradviz.sources.torch import kinds, presence
 from gradviz.sources.torch.calls import Call, with_slots, with_slots_in_args
+from gradviz.sources.torch.captured import Captured
 from gradviz.sources.torch.framing import Structure
 from gradviz.sources.torch.looks import name_of
 from gradviz.sources.torch.measuring import Unchanged
@@ -31,7 +31,7 @@ USERS_BLOCKS = frozenset(("CheckpointFunction",))  # called again, these would r
 NOTHING: Mapping[str, Any] = {}
 
 
-class Capture:
+class Capture(Captured):
     """Records what a PyTorch program computes, from ``start`` (or ``with``) to ``stop``.
 
     A step ends with a backward pass: everything its result was made of is kept as one `Frame`. See `gradviz.capture`.
@@ -103,47 +103,18 @@ class Capture:
         self.stop()
 
     @property
+    def is_on(self) -> bool:
+        """Whether it records at present."""
+        return self._mode is not None
+
+    @property
     def is_listening(self) -> bool:
         """Whether what happens at this moment, in this thread, is to be recorded."""
         if self._muted or self._mode is None or get_ident() != self._thread:
             return False
         return self._home is None or self._home.f_back is not None
 
-    # -- what was recorded ---------------------------------------------------------------------
-
-    @property
-    def steps(self) -> list[int]:
-        """The numbers of the steps that are kept, ascending."""
-        return [moment.number for moment in self._settled.moments]
-
-    @property
-    def frames(self) -> list[Frame]:
-        """The frames of the steps that are kept."""
-        return [moment.frame() for moment in self._settled.moments]
-
-    def __len__(self) -> int:
-        return len(self._settled.moments)
-
-    def __iter__(self) -> Iterator[Frame]:
-        return iter(self.frames)
-
-    def __repr__(self) -> str:
-        return f"Capture({len(self._kept.moments)} steps, {'off' if self._mode is None else 'recording'})"
-
-    def frame(self, step: int = -1) -> Frame:
-        """Return the frame of a step by its number; negative numbers count from the last one.
-
-        Raises GradvizIndexError for a step that was not recorded, or is not kept any more.
-        """
-        return self.moment(step).frame()
-
-    def graph(self, step: int = -1) -> Graph:
-        """Return the graph of a step."""
-        return self.moment(step).structure.graph
-
-    def moment(self, step: int = -1) -> Moment:
-        """Return a step as it was recorded."""
-        return self._settled.moment(step)
+    # -- steps that are asked for --------------------------------------------------------------
 
     @property
     def _settled(self) -> Kept:
@@ -251,6 +222,10 @@ class Capture:
             return self._applied(cls, args, kwargs, apply, site)
         finally:
             self._muted -= 1
+
+    def function_begun(self, args: Sequence[Any], site: tuple[CodeType | None, int]) -> None:
+        """Take note of a call of a user's autograd.Function whose result will be met later."""
+        self._tape.begin(args, self._modules.running[-1], site)
 
     def _applied(
         self, cls: Any, args: Sequence[Any], kwargs: Mapping[str, Any], apply: Any, site: tuple[CodeType | None, int]

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gradviz.sources.torch.calls import Call
+from gradviz.sources.torch.calls import Call, with_slots_in_args
 from gradviz.sources.torch.measuring import Unchanged, measured
 from gradviz.sources.torch.numbers import address, copied, dtype_name
 
@@ -42,6 +42,7 @@ class Tape:
         self._keeps_values = unchanged is None
         self._unchanged = unchanged
         self._known: dict[int, tuple[torch.Tensor, int, int]] = {}  # tensor, version, place by id
+        self._begun: dict[int, Call] = {}  # autograd.Functions that were called unseen, by their sequence number
         self._writers: dict[int, int] = {}  # the last call that wrote into a storage, by its address
         self._handles: list[Any] = []
 
@@ -75,11 +76,36 @@ class Tape:
         """Enter a tensor that nothing on the tape has made."""
         made_by = t.grad_fn
         if made_by is not None:
+            begun = self._begun.get(made_by._sequence_nr()) if hasattr(type(made_by), "_forward_cls") else None
+            if begun is not None:
+                return self._of_function(begun, t, made_by)
             call = Call(op_of(made_by), inputs=self._sources(made_by), site=self.unseen_site)
             return self._add(call, t, made_by)
         name, scope = self._named(t)
         kind = "param" if t.requires_grad else "input"
         return self._add(Call(kind, kind, name=name, scope=scope), t, None)
+
+    def begin(self, args: Sequence[Any], scope: Scope, site: Site) -> None:
+        """Take note of what an autograd.Function is called with; its result is known by the sequence number."""
+        operands: list[torch.Tensor] = []
+        slots = with_slots_in_args(args, operands)
+        inputs = [self.place_of(t) for t in operands]
+        self._begun[torch.autograd._get_sequence_nr()] = Call("", inputs=inputs, args=slots, scope=scope, site=site)
+
+    def _of_function(self, call: Call, t: torch.Tensor, made_by: Any) -> int:
+        """Enter a result of an autograd.Function that was seen when it began."""
+        cls = type(made_by)._forward_cls
+        call.op, call.func = cls.__name__, cls.apply
+        count = len(getattr(made_by, "_input_metadata", ()))
+        if count < 2:
+            return self._add(call, t, made_by)
+        if call not in self.calls:
+            call.dtype, call.shape = "", (count,)
+            self.calls.append(call)
+            self.tensors.append(None)
+        part = Call("getitem", inputs=(self.calls.index(call),), scope=call.scope, site=call.site)
+        part.index = t.output_nr
+        return self._add(part, t, made_by)
 
     def _rewritten(self, t: torch.Tensor, place: int) -> int:
         """Enter a tensor that was written to, through a view of it or by something that was not seen."""
@@ -189,6 +215,7 @@ class Tape:
         self._handles.clear()
         self._known.clear()
         self._writers.clear()
+        self._begun.clear()
         self.tensors = []
 
 
