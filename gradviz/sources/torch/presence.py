@@ -170,8 +170,17 @@ def _begun(args: Any) -> Any:
     """Stand in for what autograd.Function.apply calls first: of one bound before, no more is seen."""
     found = () if torch._C._is_torch_function_all_disabled() else _listening()
     for capture in found:
-        capture.function_begun(args, site(sys._getframe(1))[0])
+        capture.function_begun(args, sys._getframe(1))
     return _unwrap(args)
+
+
+def is_running(frame: FrameType) -> bool:
+    """Tell whether a function has not returned yet; of one that has, the variables are let go."""
+    try:
+        frame.clear()
+    except RuntimeError:
+        return True
+    return False
 
 
 def _called(module: Any, *args: Any, **kwargs: Any) -> Any:

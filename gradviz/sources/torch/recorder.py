@@ -6,7 +6,7 @@ import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
-from types import CodeType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 import torch
@@ -57,6 +57,7 @@ class Capture(Captured):
         self._is_done = False  # a backward pass is over, and nothing has been computed since
         self._muted = 0
         self._thread = 0
+        self._function: FrameType | None = None  # that of an autograd.Function that runs, seen only when it began
         self._home: Any = None  # the frame of the generator that this was started in
         self._mode: _Mode | None = None
         self._present: presence.Presence | None = None
@@ -112,6 +113,10 @@ class Capture(Captured):
         """Whether what happens at this moment, in this thread, is to be recorded."""
         if self._muted or self._mode is None or get_ident() != self._thread:
             return False
+        if self._function is not None:
+            if presence.is_running(self._function):
+                return False
+            self._function = None
         return self._home is None or self._home.f_back is not None
 
     # -- steps that are asked for --------------------------------------------------------------
@@ -223,9 +228,12 @@ class Capture(Captured):
         finally:
             self._muted -= 1
 
-    def function_begun(self, args: Sequence[Any], site: tuple[CodeType | None, int]) -> None:
-        """Take note of a call of a user's autograd.Function whose result will be met later."""
-        self._tape.begin(args, self._modules.running[-1], site)
+    def function_begun(self, args: Sequence[Any], frame: FrameType) -> None:
+        """Take note of a call of a user's autograd.Function whose result will be met later, and not of its inside."""
+        if self._is_done:
+            self._cut()
+        self._tape.begin(args, self._modules.running[-1], presence.site(frame)[0])
+        self._function = frame
 
     def _applied(
         self, cls: Any, args: Sequence[Any], kwargs: Mapping[str, Any], apply: Any, site: tuple[CodeType | None, int]
