@@ -149,6 +149,13 @@ def short_batch(path, rank, **options):
     train(path, rank, batch=batch, **options)
 
 
+def shorter(path, rank, **options):
+    """Give rank 1 fewer batches than rank 0, which then waits for it, until the process of rank 1 is gone."""
+    train(path, rank, steps=STEPS - 4 * rank, **options)
+    if rank == 1:
+        os._exit(0)
+
+
 def alone(path, rank, **options):
     """Trace on rank 0 only."""
     train(path, rank, traces=rank == 0, **options)
@@ -310,7 +317,7 @@ def wide(scenario, **options):
 PLAIN = {f.__name__: f for f in (sound, nudged, poisoned, branching, short_batch, alone, killed, raising, sharded)}
 SCENARIOS = {
     **PLAIN,
-    **{f.__name__: f for f in (uneven, unwrapped, accumulating, normalised, clashing)},
+    **{f.__name__: f for f in (uneven, shorter, unwrapped, accumulating, normalised, clashing)},
     **{f"watched_{name}": watched(scenario) for name, scenario in PLAIN.items()},
     "digests": wide(nudged),
     "norms": wide(nudged, level="scalars", by=1e-3),

@@ -267,9 +267,12 @@ LOST, RAISED = ("error", "RuntimeError", 5), ("error", "ValueError", 5)
         ([RAISED, CUT], [0]),  # the launcher ended the other one
         ([LOST, RAISED], [1]),
         ([RAISED, LOST, CUT], [0]),
-        ([RAISED, RAISED], []),  # all alike: no one's fault
-        ([LOST, LOST, CLOSED], [0]),  # the first to say so
+        ([RAISED, RAISED], [0]),  # the first to end
+        ([LOST, LOST, CLOSED], [0]),
+        ([LOST, LOST], [0]),
         ([LOST, LIVE], [0]),
+        ([LOST, ("closed", "", 5)], []),  # that had no more batches: see rank-steps
+        ([("error", "SystemExit", 5), LOST], [0]),
         ([CUT, CUT], []),  # all of them killed, or never closed
         ([("cut", "", 5), ("cut", "", 4), ("cut", "", 5)], [1]),
         ([("error", "KeyboardInterrupt", 5), ("error", "KeyboardInterrupt", 5)], []),
@@ -278,6 +281,19 @@ LOST, RAISED = ("error", "RuntimeError", 5), ("error", "ValueError", 5)
 )
 def test_who_fell_and_who_was_taken_along(ends, expected):
     assert fallen(*ends) == expected
+
+
+def test_a_rank_that_had_fewer_batches_is_not_said_to_have_died(tmp_path):
+    path = write(tmp_path / "run", steps=4)
+    events = path / "rank-000" / "events.jsonl"
+    events.unlink()
+    with trace(path, params={"W": Param(1.0)}, rank=0, world_size=2, exist="overwrite") as log:
+        for _ in range(4):
+            log.step(1.0)
+        log._close(RuntimeError)  # it lost the connection
+    found = [one for one in across(path) if one.rule != "rank-diverges"]
+    assert [(one.rule, one.severity, one.ranks, one.step) for one in found] == [("rank-steps", "error", (1,), 3)]
+    assert "rank 1 ended after step 3, as it should; rank 0 ended by RuntimeError after step 3" in found[0].message
 
 
 def test_a_rank_that_never_closed_its_trace_is_named(tmp_path):

@@ -189,6 +189,13 @@ def test_uneven_numbers_of_steps(ran):
     assert "all that they have in common is the same" in str(found)
 
 
+def test_fewer_batches_on_one_rank(ran):
+    path = ran("shorter", grace=6.0)
+    (finding,) = across(path)
+    assert (finding.rule, finding.severity, finding.ranks, finding.step) == ("rank-steps", "error", (1,), STEPS - 5)
+    assert "rank 0 ended by RuntimeError" in finding.message
+
+
 @pytest.mark.parametrize("name", ["alone", "watched_alone"])
 def test_a_trace_on_one_rank_only_does_not_hang_the_others(ran, name):
     path = ran(name)  # no collective is called: every process has ended by itself

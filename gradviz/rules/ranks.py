@@ -83,8 +83,10 @@ class Ending:
     time: float = 0.0
 
     def __str__(self) -> str:
+        if self.how == "live":
+            return f"rank {self.rank} is still running" + ("" if self.last is None else f", at step {self.last}")
         after = "before the first step" if self.last is None else f"after step {self.last}"
-        words = {"live": "is still running,", "closed": "ended", "error": f"ended by {self.error}", "cut": "stopped"}
+        words = {"closed": "ended", "error": f"ended by {self.error}", "cut": "stopped"}
         return f"rank {self.rank} {words[self.how]} {after}"
 
 

@@ -11,7 +11,7 @@ from gradviz.rules.registry import rule
 __all__ = ["dead_rank", "missing_rank", "uneven_steps"]
 
 NETWORK = ("RuntimeError", "ConnectionError", "ConnectionResetError", "BrokenPipeError", "TimeoutError")
-STOPPED = ("KeyboardInterrupt", "SystemExit", "GeneratorExit")
+STOPPED = "KeyboardInterrupt"  # by the user, on all ranks
 
 
 @rule(
@@ -33,32 +33,42 @@ def dead_rank(seen: Together) -> Iterator[Symptom]:
     for end in fallen:
         told = "; ".join(str(other) for other in others[:4]) or "so did all others"
         more = f"; {len(others) - 4} more" if len(others) > 4 else ""
-        message = f"{end}{', without a word' if end.how == 'cut' else ''}; {told}{more}"
+        how = {"cut": ", without a word", "error": ", the first to end"}.get(end.how, "")
+        message = f"{end}{how}; {told}{more}"
         yield Symptom(message, step=end.last, numbers={"steps": end.steps}, ranks=(end.rank,))
 
 
 def _first_to_fall(ends: Sequence[Ending]) -> list[Ending]:
     """Return those that fell by themselves; the others ended as they should or were taken along."""
     cut = [end for end in ends if end.how == "cut"]
-    raised = [end for end in ends if end.how == "error" and end.error not in STOPPED]
-    own = [end for end in raised if end.error not in NETWORK and "Dist" not in end.error]
-    if own and len(own) < len(ends):
-        first = min(end.time for end in own)
-        return [end for end in own if end.time <= first]
+    raised = [end for end in ends if end.how == "error" and end.error != STOPPED]
+    own = [end for end in raised if not _is_lost(end)]
     if own:
-        return []  # all by an error: nothing that is about one rank
+        return [min(own, key=lambda end: end.time)]
     if len(cut) == len(ends):  # by a script without close(), or by whoever killed all of them
         least = min(end.steps for end in ends)
         return [end for end in cut if end.steps == least] if least < max(end.steps for end in ends) else []
     if cut:
         return cut
-    return [min(raised, key=lambda end: end.time)] if raised and len(raised) < len(ends) else []
+    return [min(raised, key=lambda end: end.time)] if raised and not _left(ends) else []
+
+
+def _is_lost(end: Ending) -> bool:
+    """Tell whether a rank ended by an error that the loss of another one causes."""
+    return end.how == "error" and (end.error in NETWORK or "Dist" in end.error)
+
+
+def _left(ends: Sequence[Ending]) -> list[Ending]:
+    """Return the ranks that were closed when others, which then lost them, were about to go on."""
+    lost = [end for end in ends if _is_lost(end)]
+    closed = [end for end in ends if end.how == "closed"]
+    return [end for end in closed if lost and end.steps <= min(other.steps for other in lost)]
 
 
 @rule(
     "rank-steps",
     severity="warning",
-    summary="ranks that all ended as they should, but after different numbers of steps",
+    summary="ranks that ended as they should after fewer steps than others wanted to make",
     advice=(
         "Give every rank the same number of batches (DistributedSampler, drop_last=True), or train inside of"
         " torch.distributed.algorithms.join.Join: otherwise the longer ranks wait for ever, or train on alone."
@@ -69,6 +79,11 @@ def _first_to_fall(ends: Sequence[Ending]) -> list[Ending]:
 def uneven_steps(seen: Together) -> Iterator[Symptom]:
     """Find ranks with fewer or more steps."""
     ends = seen.endings
+    if _left(ends) and not _first_to_fall(ends):
+        lost = next(end for end in ends if _is_lost(end))
+        ranks = tuple(end.rank for end in _left(ends))
+        message = f"{_left(ends)[0]}, as it should; {lost}: it wanted to go on, and had lost the other"
+        yield Symptom(message, step=_left(ends)[0].last, numbers={"steps": lost.steps}, severity="error", ranks=ranks)
     if any(end.how != "closed" for end in ends) or len({end.steps for end in ends}) < 2:
         return
     most, least = (pick(ends, key=lambda end: end.steps) for pick in (max, min))

@@ -88,7 +88,8 @@ def _print(ranks: Ranks) -> None:
     out = console()
     count = f"{len(ranks.ranks)} of {ranks.world_size} ranks" if ranks.absent else f"{len(ranks.ranks)} ranks"
     layout = f", {ranks.layout}" if ranks.layout else ""
-    out.print(Text(clean(f"{ranks.name}: {count}{layout}, {len(ranks.names)} parameters")), soft_wrap=True)
+    names = f"{len(ranks.names)} parameter{'s' * (len(ranks.names) != 1)}"
+    out.print(Text(clean(f"{ranks.name}: {count}{layout}, {names}")), soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for heading in ("rank", "steps", "last step", "seconds", "first loss", "last loss"):
         table.add_column(heading, justify="right")
