@@ -14,7 +14,7 @@ import numpy as np
 
 from gradviz.errors import GradvizValueError, TraceError
 from gradviz.graphs import Graph
-from gradviz.sources.torch.norms import norms
+from gradviz.sources.torch.norms import norms, unseen, viewed
 from gradviz.sources.torch.numbers import number
 from gradviz.sources.torch.recorder import Capture
 from gradviz.tracing.alike import joined, outline
@@ -33,8 +33,6 @@ MEASURED = {"checkpoint": "norm", "scalars": "norm", "stats": "stats"}
 SHAPES: dict[str, tuple[int, ...]] = {"norm": (), "stats": (len(STATS),)}
 IDS_LIMIT = 1024  # graphs that are known at a glance
 WHOLE_LIMIT = 1 << 30  # bytes of a row that is kept whole by "auto"
-LIGHT = 1 << 26  # bytes of a step up to which it is quicker to copy and then to measure
-LIGHT_MODEL = 1 << 24  # bytes of the parameters of a program whose steps may be so light
 WHOLE_BIRTHS = 8  # steps that are kept whole because a NaN or an infinity is new in them
 WHOLE_STRUCTURES = 16  # that are kept whole at their first step; of a program with more, every so manieth step is
 MEAN, NORM, NANS = (STATS.index(name) for name in ("mean", "norm", "nans"))
@@ -90,7 +88,7 @@ class ForeignStreams:
         self._written: Any = None  # the last one that was
         self._ended = 0  # steps of the program
         self._model = model
-        self._is_copying = level in {"auto", "full"} or _is_light(given)
+        self._is_copying = level in {"auto", "full"}
         self._capture: Any = None
         self._begin_capture()
 
@@ -103,10 +101,9 @@ class ForeignStreams:
         self._capture.on_step = self._ends
         self._capture.start()
 
-    def _lighten(self, moment: Any) -> None:
-        """Measure from now on where copies take more room than measuring them takes time."""
-        is_wanted = self._level in {"stats", "scalars"} or (self._level == "auto" and self._is_too_large)
-        if self._is_copying and is_wanted and moment.nbytes > LIGHT:
+    def _lighten(self) -> None:
+        """Measure from now on, where steps are too large to be kept whole."""
+        if self._is_copying and self._is_too_large:
             self._is_copying = False
             self._begin_capture()
 
@@ -123,7 +120,10 @@ class ForeignStreams:
     @property
     def missed(self) -> int:
         """How many steps the program has made, if none of them was written."""
-        return 0 if self._written is not None else self._ended
+        if self._written is not None or self._losses is not None:
+            return 0
+        len(self._capture)  # ends a step whose backward pass is over
+        return self._ended
 
     def write(self, step: int, loss: Any) -> float | None:
         """Write the row of the step that made this loss, and return it; None if it is written already.
@@ -138,17 +138,22 @@ class ForeignStreams:
         if moment is self._written:
             self._waiting = None
             return None
-        value = self._loss(moment, loss)
+        with unseen():
+            value = self._loss(moment, loss)
+            self._write(step, value, moment)
+        self._waiting, self._written = None, moment
+        self._lighten()
+        return value
+
+    def _write(self, step: int, loss: float, moment: Any) -> None:
+        """Write the row of a step in the form that is due."""
         stream = self._stream(moment.structure.graph)
         form = self._due(step, stream, moment)
         cells = self._cells(stream, moment, form)
-        if form == "checkpoint" and moment.has_values and self._has_turned_bad(stream, value, cells):
+        if form == "checkpoint" and moment.has_values and self._has_turned_bad(stream, loss, cells):
             form, cells = "full", self._cells(stream, moment, "full")
-        self._put(stream, step, value, form, cells)
+        self._put(stream, step, loss, form, cells)
         self._since = 1 if form == "full" else self._since + 1
-        self._waiting, self._written = None, moment
-        self._lighten(moment)
-        return value
 
     def _taken(self, loss: Any) -> Any:
         is_tensor = hasattr(loss, "grad_fn")
@@ -229,9 +234,9 @@ class ForeignStreams:
     def _cells(self, stream: Stream, moment: Any, form: str) -> Cells:
         """Return value and gradient of everything in this form."""
         if form == "full":
-            numbers = [(number(call.value), number(call.grad)) for call in moment.calls]
+            numbers = [(viewed(call.value), viewed(call.grad)) for call in moment.calls]
         elif moment.has_values:
-            numbers = self._measured(moment, form)
+            numbers = self._measured(moment)
         else:
             numbers = self._from_stats(moment, form)
         cells: Cells = []
@@ -241,10 +246,8 @@ class ForeignStreams:
             cells += numbers[place]
         return cells
 
-    def _measured(self, moment: Any, form: str) -> list[tuple[Any, Any]]:
-        """Measure what the capture has copied."""
-        if form == "stats":
-            return [(_stats(number(call.value)), _stats(number(call.grad))) for call in moment.calls]
+    def _measured(self, moment: Any) -> list[tuple[Any, Any]]:
+        """Return the norms of what the capture has copied."""
         with np.errstate(all="ignore"):
             return list(zip(*(_norms([getattr(c, name) for c in moment.calls]) for name in PAIR), strict=True))
 
@@ -358,25 +361,13 @@ def _norms(tensors: Sequence[Any]) -> list[float | None]:
     """Return norms, here as `History` computes them of whole rows: a value that stays the same has the same norm."""
     if any(t is not None and t.device.type != "cpu" for t in tensors):
         return norms(tensors)
-    numbers = map(number, tensors)
+    numbers = map(viewed, tensors)
     return [quiet_norm(x) if isinstance(x, np.ndarray) else x for x in numbers]
-
-
-def _is_light(params: Mapping[str, Any]) -> bool:
-    """Tell whether a model is so small, and in this machine's own memory, that copies cost next to nothing."""
-    return all(p.device.type == "cpu" for p in params.values()) and sum(p.nbytes for p in params.values()) < LIGHT_MODEL
 
 
 def _stats(numbers: Any) -> Any:
     """Return seven numbers of an array; a single number as it is."""
-    if not isinstance(numbers, np.ndarray):
-        return numbers
-    with np.errstate(all="ignore"):
-        size = quiet_norm(numbers) if numbers.size else math.nan
-        if not math.isfinite(size) or numbers.dtype.kind == "c":
-            return statistics(numbers)[0]
-        zeros = numbers.size - np.count_nonzero(numbers)
-        return np.array([numbers.min(), numbers.max(), numbers.mean(dtype=float), size, zeros, 0, 0], float)
+    return statistics(numbers)[0] if isinstance(numbers, np.ndarray) else numbers
 
 
 def _of_form(row: np.ndarray, call: Any, form: str) -> Any:

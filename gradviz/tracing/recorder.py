@@ -305,7 +305,7 @@ class Trace(Watching):
         """Write what is still to be said: the rule of the last update, and that and how the run ended."""
         if STEPPED.count != self._updates.seen:
             self._updates.follow(self._streams.params, self._last_step)
-        self._say_missed()
+        self._say_missed(error)
         how = "closed" if error is None else f"ended by {error.__name__}"
         data = {"steps": len(self), "error": None if error is None else error.__name__}
         self._events.say(self._last_step, "end", f"{how} after {len(self)} steps", data)

@@ -54,13 +54,14 @@ class Watching:
 
         return step
 
-    def _say_missed(self: Any) -> None:
+    def _say_missed(self: Any, error: type[BaseException] | None) -> None:
         """Say that a program was seen to train and nothing was recorded, if that is so."""
         missed = self._streams.missed
         if missed:
             text = f"{missed} backward passes were seen and no step was recorded: call step(loss) after loss.backward()"
             self._events.say(None, "missed", text, {"passes": missed})
-            warnings.warn(f"{self.path}: {text}", RuntimeWarning, stacklevel=5)
+            if error is None:
+                warnings.warn(f"{self.path}: {text}", RuntimeWarning, stacklevel=5)
 
     def _stop_watching(self: Any) -> None:
         """Leave nothing behind in a program of PyTorch."""

@@ -8,11 +8,30 @@ from typing import Any
 
 import torch
 
-from gradviz.sources.torch.numbers import plain
+from gradviz.sources.torch.numbers import NUMPY_KNOWS, number, plain
 
-__all__ = ["norms"]
+__all__ = ["norms", "unseen", "viewed"]
+
+unseen = torch._C.DisableTorchFunction  # a block whose operations are seen by nobody who records
 
 WIDE = (torch.float32, torch.float64)
+
+
+def viewed(t: torch.Tensor | None) -> Any:
+    """Return the `number` of a tensor of which a capture has made a copy, in the memory that it lies in.
+
+    >>> t = torch.tensor([1.0, 2.0])
+    >>> viewed(t), viewed(t).base is not None, viewed(None)
+    (array([1., 2.], dtype=float32), True, None)
+    """
+    if t is None:
+        return None
+    if type(t) is torch.Tensor and t.ndim and t.dtype in NUMPY_KNOWS and not t.requires_grad:
+        try:
+            return t.numpy()
+        except (RuntimeError, TypeError):  # on another device, or it stands for its conjugate
+            pass
+    return number(t)
 
 
 def norms(tensors: Sequence[torch.Tensor | None]) -> list[float | None]:
