@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gradviz import draw
 from gradviz.errors import UnknownNameError
 from gradviz.graphs import EdgeTable, Frame, Graph, Node, Source
-from gradviz.transforms import collapse, focus, fold, images
+from gradviz.transforms import collapse, focus, fold, fold_blocks, images
 from tests.pictures import article, network, samples
 
 
@@ -158,6 +159,86 @@ def test_images_follow_nodes_through_several_transforms():
     ]  # fmt: skip
 
 
+def layers(widths, name="layers"):
+    """A network of layers, each of a parameter, a product and a sine, with a shortcut around it."""
+    nodes = [Node(0, "x", "input", "input", shape=(widths[0],))]
+    state = 0
+    for layer, width in enumerate(widths):
+        scope, i, shape = (name, str(layer)), len(nodes), (width,)
+        nodes.append(Node(i, f"{name}.{layer}.lin.w", "param", "param", shape=shape, scope=(*scope, "lin")))
+        nodes.append(Node(i + 1, f"{name}.{layer}.lin", "mul", "op", (state, i), shape, scope=(*scope, "lin")))
+        nodes.append(Node(i + 2, f"sin_{layer}", "sin", "op", (i + 1,), shape, scope=scope))
+        nodes.append(Node(i + 3, f"add_{layer}", "add", "op", (i + 2, state), shape, scope=scope))
+        state = i + 3
+    nodes.append(Node(len(nodes), "loss", "sum", "op", (state,)))
+    graph = Graph(tuple(nodes), (len(nodes) - 1,)).check()
+    values = [np.full(node.shape, float(node.id)) for node in nodes]
+    return Frame(graph, values, values, EdgeTable(dict.fromkeys(graph.edges, 1.0), {}))
+
+
+def test_equal_layers_are_drawn_once():
+    whole = layers([4] * 12)
+    small = fold_blocks(whole)
+    small.graph.check()
+    assert names(small) == ["x", "layers.0 … 11.lin.w", "layers.0 … 11.lin", "sin", "add", "loss"]
+    lin, add = small.graph["layers.0 … 11.lin"], small.graph["add"]
+    assert lin.scope == ("layers", "0 … 11", "lin")
+    assert lin.shape == (12, 4)
+    assert lin.attrs == {"folded": 12, "carried": (add.id,)}
+    assert np.array_equal(small.value(lin), [whole.value(f"layers.{i}.lin") for i in range(12)])
+    assert small.edge_grad("layers.0 … 11.lin", "sin").tolist() == [1.0] * 12
+
+
+def test_only_equal_layers_in_a_row_are_one():
+    found = fold_blocks(layers([4, 4, 4, 8, 8, 8, 8])).graph.find(op="sin")
+    assert [node.attrs["folded"] for node in found] == [3, 4]
+    whole = layers([4, 4])
+    assert fold_blocks(whole) is whole
+    assert len(fold_blocks(whole, 2).graph) == 6
+
+
+def test_layers_that_take_turns_are_two():
+    small = fold_blocks(layers([4, 8] * 4))
+    small.graph.check()
+    assert small.graph["layers.0, 2 … 6.lin"].attrs["folded"] == 4
+    assert small.graph["layers.1, 3 … 7.lin"].attrs["folded"] == 4
+
+
+def test_a_layer_to_keep_and_one_that_is_pending_stand_apart():
+    whole = layers([4] * 9)
+    kept = whole.graph["sin_2"].id
+    assert "sin_2" in fold_blocks(whole, keep=[kept]).graph
+    values = [None if node.id > whole.graph["add_4"].id else 1.0 for node in whole.graph]
+    half = fold_blocks(Frame(whole.graph, values, [None] * len(values)))
+    assert [node.attrs["folded"] for node in half.graph if node.op == "sin"] == [5, 4]
+
+
+def test_names_with_a_word_are_blocks_only_if_there_is_something_in_them():
+    nodes = [Node(0, "x", "input", "input")]
+    nodes += [Node(i, f"norm{i}", "sin", "op", (i - 1,), scope=("net", f"norm{i}")) for i in range(1, 6)]
+    whole = Frame(Graph((*nodes, Node(6, "y", "sum", "op", (5,))), (6,)), [None] * 7, [None] * 7)
+    assert fold_blocks(whole) is whole
+
+
+def test_a_closed_block_says_how_often_it_is_there_and_what_it_hands_on():
+    small = collapse(fold_blocks(layers([4] * 12)), 1)
+    small.graph.check()
+    block = small.graph["layers.0 … 11"]
+    assert block.scope == ("layers",)
+    assert block.attrs == {"inside": 4, "folded": 12, "carried": (block.id,)}
+    assert small.value(block).shape == (12, 4)
+    opened = collapse(fold_blocks(layers([4] * 12)), 2)
+    assert names(opened) == ["x", "lin", "sin", "add", "loss"]
+    assert opened.graph["lin"].attrs["carried"] == (opened.graph["add"].id,)
+
+
+def test_a_picture_of_equal_layers_is_closed_after_it_is_folded():
+    picture = draw(layers([4] * 12), fold=True, collapse=1, style="compact")
+    assert "×12" in picture.svg
+    assert "grad" in picture.svg
+    assert len(picture.frame.graph) == 3
+
+
 @st.composite
 def frames(draw):
     """Random graphs with scopes and repeated source lines."""
@@ -165,7 +246,7 @@ def frames(draw):
     nodes = []
     for i in range(count):
         inputs = tuple(draw(st.lists(st.integers(0, i - 1), max_size=3))) if i else ()
-        scope = tuple(draw(st.lists(st.sampled_from("ab"), max_size=3)))
+        scope = tuple(draw(st.lists(st.sampled_from("a01"), max_size=3)))
         source = draw(st.sampled_from([None, Source("f.py", 1, 0, 1), Source("f.py", 2, 0, 1)]))
         kind = "op" if inputs else draw(st.sampled_from(["input", "param", "const"]))
         op = "sum" if inputs else kind
@@ -183,6 +264,8 @@ def test_every_transform_keeps_the_laws_of_graphs(whole, depth):
         collapse(whole, depth),
         focus(whole, len(whole.graph) // 2, depth),
         fold(collapse(whole, depth)),
+        fold_blocks(whole, 2),
+        collapse(fold(whole, 2), depth),
     ):
         small.graph.check()
         for src, dst, arg in small.graph.edges:

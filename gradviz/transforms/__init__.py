@@ -6,19 +6,18 @@ linear in the size of the graph (but for sorting groups), without recursion.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 
 from gradviz.graphs import Frame, Graph, Node
 from gradviz.graphs.walks import consumers_of_all
+from gradviz.transforms.blocks import common_name, repeated
 from gradviz.transforms.lifting import OUT, Group, Lifted, lift, membership
 
-__all__ = ["collapse", "focus", "fold", "images"]
+__all__ = ["collapse", "focus", "fold", "fold_blocks", "images"]
 
 FOLD_ABOVE = 60  # nodes; smaller graphs are drawn in full unless asked otherwise
 FEWEST = 3  # rounds that are worth folding
-NUMBERED = re.compile(r"[_.]?\d+$|\[\d+\]$")
 
 
 def focus(frame: Frame, name: str | int | Node, hops: int | None = None) -> Frame:
@@ -78,7 +77,7 @@ def collapse(frame: Frame, depth: int, opened: Collection[tuple[str, ...]] = ())
     groups = _scopes(frame.graph, keys, closed)
     if all(group.kind == "single" for group in groups):
         return frame
-    tangled = _tangled(frame.graph, groups)
+    tangled = _tangled(frame.graph, groups, closed)
     if tangled:
         crossings = _crossings(frame.graph, keys, tangled)
         keys = [(key, crossings[id]) if key in tangled else key for id, key in enumerate(keys)]
@@ -99,22 +98,20 @@ def _scopes(graph: Graph, keys: Sequence[Hashable], closed: Sequence[tuple[str, 
     found = []
     for ids in members.values():
         scope = closed[ids[0]]
-        found.append(Group("scope", ids, scope[-1], scope[:-1]) if scope else _single(graph.nodes[ids[0]]))
+        name = ".".join(scope) if scope and scope[-1][:1].isdecimal() else "".join(scope[-1:])  # "0" alone says little
+        found.append(Group("scope", ids, name, scope[:-1]) if scope else _single(graph.nodes[ids[0]]))
     return found
 
 
-def _tangled(graph: Graph, groups: list[Group]) -> set[Hashable]:
+def _tangled(graph: Graph, groups: list[Group], closed: Sequence[tuple[str, ...]]) -> set[Hashable]:
     """Return the keys of the scopes that depend on each other in a circle."""
     import networkx as nx
 
     of = membership(len(graph), groups)
     links: nx.DiGraph = nx.DiGraph((of[src], of[dst]) for src, dst, _ in graph.edges if of[src] != of[dst])
     circles = (circle for circle in nx.strongly_connected_components(links) if len(circle) > 1)
-    return {_key(groups[number]) for circle in circles for number in circle}
-
-
-def _key(group: Group) -> Hashable:
-    return (*group.scope, group.name) if group.kind == "scope" else group.members[0]
+    firsts = (groups[number].members[0] for circle in circles for number in circle)
+    return {closed[first] or first for first in firsts}
 
 
 def _crossings(graph: Graph, keys: Sequence[Hashable], tangled: set[Hashable]) -> list[int]:
@@ -131,12 +128,12 @@ def _crossings(graph: Graph, keys: Sequence[Hashable], tangled: set[Hashable]) -
 
 
 def fold(frame: Frame, fewest: int = FEWEST, keep: Iterable[int] = ()) -> Frame:
-    """Return the frame with what the same source lines made again and again drawn once.
+    """Return the frame with equal blocks, and what the same source lines made again and again, drawn once.
 
-    Ops made by one expression (same file, line, columns, op, shape and scope) at least
-    ``fewest`` times become one node, and so do the leaves that only they use. Its numbers
-    are those of all rounds, the round first; results and the nodes to ``keep`` are never folded
-    away. In the frame of a step, rounds that are done and rounds to come are folded apart.
+    Blocks are folded as `fold_blocks` says. Of the rest, ops made by one expression (same file, line, columns, op,
+    shape and scope) at least ``fewest`` times become one node, and so do the leaves that only they use. Its numbers
+    are those of all rounds, the round first; results and the nodes to ``keep`` are never folded away. In the frame of
+    a step, rounds that are done and rounds to come are folded apart.
 
     >>> from gradviz.graphs import Source
     >>> line = Source("loop.py", 2, 4, 9, "f", "x * 2")
@@ -146,20 +143,42 @@ def fold(frame: Frame, fewest: int = FEWEST, keep: Iterable[int] = ()) -> Frame:
     >>> [(node.name, node.attrs.get("folded")) for node in small.graph]
     [('x', None), ('x (2)', 8), ('x_9', None)]
     """
+    keep = set(keep)
     keys = _source_keys(frame.graph)
     for id in keep:
         keys[id] = id
+    groups = repeated(frame, fewest, keep)
+    taken = {id for group in groups for id in group.members}
     members: defaultdict[Hashable, list[int]] = defaultdict(list)
     for node in frame.graph.nodes:
-        members[keys[node.id], frame.values[node.id] is None].append(node.id)
-    groups: list[Group] = []
+        if node.id not in taken:
+            members[keys[node.id], frame.values[node.id] is None].append(node.id)
     for ids in members.values():
         nodes = [frame.graph.nodes[id] for id in ids]
         if len(ids) < fewest:
             groups += map(_single, nodes)
         else:
-            groups.append(Group("folded", ids, _common_name(nodes), nodes[0].scope))
+            groups.append(Group("folded", ids, common_name(nodes), nodes[0].scope))
     return frame if all(group.kind == "single" for group in groups) else lift(frame, groups)
+
+
+def fold_blocks(frame: Frame, fewest: int = FEWEST, keep: Iterable[int] = ()) -> Frame:
+    """Return the frame with equal blocks in a row drawn once: the layers 0 to 11 of a network as ``0 … 11``.
+
+    A block is a scope with a number at the end of its name; equal are those with the same graph inside. Its nodes are
+    those of all blocks, as `fold` does it; results and the nodes to ``keep`` are never folded away.
+
+    >>> nodes = [Node(0, "x", "input", "input")]
+    >>> nodes += [Node(i, f"sin_{i}", "sin", "op", (i - 1,), scope=("net", f"{i}")) for i in range(1, 4)]
+    >>> small = fold_blocks(Frame(Graph((*nodes, Node(4, "y", "sum", "op", (3,))), (4,)), [None] * 5, [None] * 5))
+    >>> [(node.name, node.scope, node.attrs.get("folded")) for node in small.graph]
+    [('x', (), None), ('sin', ('net', '1 … 3'), 3), ('y', (), None)]
+    """
+    groups = repeated(frame, fewest, set(keep))
+    if not groups:
+        return frame
+    taken = {id for group in groups for id in group.members}
+    return lift(frame, [*groups, *(_single(node) for node in frame.graph.nodes if node.id not in taken)])
 
 
 def _source_keys(graph: Graph) -> list[Hashable]:
@@ -188,14 +207,6 @@ def _op_key(node: Node) -> Hashable:
         node.shape,
         node.scope,
     )
-
-
-def _common_name(nodes: Sequence[Node]) -> str:
-    """Return the name without its number that all share, or the first and the last name."""
-    stems = {NUMBERED.sub("", node.name) for node in nodes}
-    if len(stems) == 1 and "" not in stems:
-        return stems.pop()
-    return f"{nodes[0].name} … {nodes[-1].name}"
 
 
 def images(before: Frame, after: Frame) -> list[int | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -181,10 +181,10 @@ class Builder:
         """Return one new node."""
         inputs, carried = self.inputs(number, group)
         first = self.graph.nodes[group.members[0]]
+        carried = tuple(sorted({*carried, *self.carried_before(group)}))
         if group.kind == "scope":
-            inside = len(group.members)
             shape, dtype = self.shape_of(group, number)
-            attrs = FrozenMapping({"inside": inside})
+            attrs = FrozenMapping(self.notes(group) | ({"carried": carried} if carried else {}))
             return Node(number, group.name, "scope", "op", inputs, shape, dtype, attrs, group.scope)
         formulas = self.formulas(first, number, len(inputs))
         changed = replace(first, id=number, inputs=inputs, formulas=formulas)
@@ -194,7 +194,20 @@ class Builder:
             return changed
         count = len(group.members)
         attrs = FrozenMapping({**changed.attrs, "folded": count})
-        return replace(changed, name=group.name, shape=(count, *first.shape), attrs=attrs)
+        return replace(changed, name=group.name, shape=(count, *first.shape), attrs=attrs, scope=group.scope)
+
+    def carried_before(self, group: Group) -> Iterator[int]:
+        """Yield what nodes that were folded before take over from the round before."""
+        for member in group.members:
+            yield from (
+                self.of[src] for src in self.graph.nodes[member].attrs.get("carried", ()) if self.of[src] != OUT
+            )
+
+    def notes(self, group: Group) -> dict[str, int]:
+        """Return how many nodes a scope holds, and how often, if all of it was folded into as many rounds."""
+        counts = {self.graph.nodes[member].attrs.get("folded", 1) for member in group.members}
+        count = counts.pop() if len(counts) == 1 else 1
+        return {"inside": len(group.members)} | ({"folded": count} if count > 1 else {})
 
     def shape_of(self, group: Group, number: int) -> tuple[tuple[int, ...], str]:
         """Return shape and dtype of what comes out of a scope."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePath, PureWindowsPath
 
 import numpy as np
@@ -46,6 +46,7 @@ class Card:
     title: str
     note: str
     count: str  # "×100" of a folded node, else empty
+    also: str  # what the compact style says after the value, where nodes stand for several: the gradient
     rows: tuple[Row, ...]
     symbol: str
     tooltip: str
@@ -99,6 +100,7 @@ class Writer:
         self.outputs = frozenset(frame.graph.outputs)
         self.highlight = {frame.graph.index(name) for name in options.highlight}
         self.pending = {frame.graph.index(name) for name in options.pending}
+        self.is_summary = any("folded" in node.attrs or "inside" in node.attrs for node in frame.graph.nodes)
 
     def card(self, node: Node) -> Card:
         """Return the card of one node."""
@@ -111,14 +113,20 @@ class Writer:
             title=self.title(node),
             note=self.note(node),
             count=f"×{node.attrs['folded']:,}" if "folded" in node.attrs else "",
+            also=self.also(rows),
             rows=rows,
-            symbol=escape.clean(node.symbol or node.op, 24) if node.kind == "op" else "",
+            symbol=escape.clean(node.symbol or node.op, 24) if node.kind == "op" and node.op != "scope" else "",
             tooltip=self.tooltip(node, value, grad),
             level=wording.level(wording.signed_size(grad), self.largest),
             pending=pending,
             highlighted=node.id in self.highlight,
             bad=wording.has_bad(value) or wording.has_bad(grad),
         )
+
+    def also(self, rows: Sequence[Row]) -> str:
+        """Return the gradient for the one line of the compact style, in a picture where nodes stand for several."""
+        grads = (f"grad {row.text}" for row in rows if row.key == "grad" and row.tone != "none")
+        return next(grads, "") if self.is_summary else ""
 
     def role(self, node: Node) -> str:
         """Return what part the node plays in the picture."""
@@ -132,7 +140,14 @@ class Writer:
             return ""
         if node.kind == "const" and NOT_A_NAME.fullmatch(node.name) and self.frame.values[node.id] is not None:
             return ""
-        return escape.clean(wording.display_name(node), NAME_LIMIT)
+        return escape.clean(self.inner_name(node), NAME_LIMIT)
+
+    def inner_name(self, node: Node) -> str:
+        """Return the name without that of the scopes around it, whose boxes say it."""
+        prefix = ".".join(node.scope)
+        if prefix and node.name.startswith(f"{prefix}.") and node.name[len(prefix) + 1 :].strip():
+            return node.name[len(prefix) + 1 :]
+        return wording.display_name(replace(node, name=node.scope[-1]) if prefix and node.name == prefix else node)
 
     def note(self, node: Node) -> str:
         """Return the small word beside the name: role, shape, count."""

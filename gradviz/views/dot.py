@@ -48,8 +48,8 @@ def make_dot(
     torchviz. ``show_attrs`` adds the attributes of every op (an axis, an exponent), each cut
     at ``max_attr_chars``. ``show_saved`` marks what backward keeps: the operands (and the
     result, ``y``) that occur in an op's derivative formulas, so ``a*b`` keeps both and ``a+b``
-    none; such an edge starts with a dot. Write it with ``.save()`` or, where a ``dot``
-    program is installed, ``.render()``.
+    none, or those that PyTorch has really saved; such an edge starts with a dot. Write it with
+    ``.save()`` or, where a ``dot`` program is installed, ``.render()``.
 
     >>> from gradviz.graphs import Frame, Graph, Node
     >>> x, y = Node(0, "x", "input", "input"), Node(1, "y", "sin", "op", (0,))
@@ -72,18 +72,29 @@ def make_dot(
 
 def attribute_lines(node: Node, limit: int) -> Iterator[str]:
     """Yield the attributes of an op, one a line, by name."""
-    for name in sorted(node.attrs):
+    for name in sorted(node.attrs.keys() - {"saved"}):
         yield f"{escape.clean(name, 40)}: {escape.clean(str(node.attrs[name]), max(1, limit))}"
 
 
 def saved_inputs(node: Node) -> frozenset[int]:
-    """Return the positions of the operands that the derivative formulas of an op mention.
+    """Return the positions of the operands that were saved, or that the derivative formulas of an op mention.
 
     >>> sorted(saved_inputs(Node(2, "c", "mul", "op", (0, 1), formulas=("{1}", "{0}"))))
     [0, 1]
     """
+    if "saved" in node.attrs:
+        return frozenset(arg for arg in node.attrs["saved"] if arg != "y")
     mentioned = "".join(node.formulas)
     return frozenset(arg for arg in range(len(node.inputs)) if f"{{{arg}}}" in mentioned)
+
+
+def saves_result(node: Node) -> bool:
+    """Tell whether the result of an op was saved, or whether its derivative formulas mention it.
+
+    >>> saves_result(Node(1, "y", "exp", "op", (0,), formulas=("{y}",)))
+    True
+    """
+    return "y" in node.attrs["saved"] if "saved" in node.attrs else "{y}" in "".join(node.formulas)
 
 
 class Writer:
@@ -187,7 +198,7 @@ class Writer:
             return escape.for_dot(compact_line(card)) or " "
         lines = [header(card, self.options.style), *(row.plain for row in card.rows)]
         lines += self.extra_lines.get(card.id, [])
-        if self.marks_saved and "{y}" in "".join(self.frame.graph.nodes[card.id].formulas):
+        if self.marks_saved and saves_result(self.frame.graph.nodes[card.id]):
             lines.append("kept for backward")
         shown = [line for line in lines if line]
         if len(shown) <= 1:
@@ -336,7 +347,7 @@ def header(card: Card, style: str) -> str:
 def compact_line(card: Card) -> str:
     """Return the one line of a card in the compact style."""
     value = next((row.text for row in card.rows if row.key == "value"), "")
-    return " ".join(filter(None, (card.title, card.symbol, value, card.count)))
+    return " ".join(filter(None, (card.title, card.symbol, value, card.also, card.count)))
 
 
 def classes(card: Card) -> Iterator[str]:

@@ -242,17 +242,24 @@ def arranged(frame: Frame, options: Options, keep: Iterable[int] = ()) -> Drawin
     if options.focus is not None:
         part = transforms.focus(part, options.focus, options.hops)
     if options.collapse is not None:
+        if options.fold is True:  # blocks are equal by what is inside, so they are found before they are closed
+            part = _folded(transforms.fold_blocks, frame, part, options, keep)
         part = transforms.collapse(part, options.collapse)
     if options.fold is True or (options.fold == "auto" and len(part.graph) > transforms.FOLD_ABOVE):
-        places = transforms.images(frame, part)
-        kept = [place for id in keep if (place := places[frame.graph.index(id)]) is not None]
-        part = transforms.fold(part, fewest=2 if options.fold is True else transforms.FEWEST, keep=kept)
+        part = _folded(transforms.fold, frame, part, options, keep)
     places = transforms.images(frame, part)
     highlight = {places[frame.graph.index(name)] for name in options.highlight}
     pending = {frame.graph.index(name) for name in options.pending}
     started = {place for id, place in enumerate(places) if id not in pending}
     pale = {places[id] for id in pending} - started
     return Drawing(part, replace(options, highlight=_ids(highlight), pending=_ids(pale)), frame)
+
+
+def _folded(fold: Callable[..., Frame], frame: Frame, part: Frame, options: Options, keep: Iterable[int]) -> Frame:
+    """Return a part of a frame folded; two of a kind are enough where it was asked for."""
+    places = transforms.images(frame, part)
+    kept = [place for id in keep if (place := places[frame.graph.index(id)]) is not None]
+    return fold(part, fewest=2 if options.fold is True else transforms.FEWEST, keep=kept)
 
 
 def _ids(found: set[int | None]) -> tuple[int, ...]:

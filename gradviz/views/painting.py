@@ -66,7 +66,8 @@ def card_width(card: Card, style: str) -> float:
     """Return how wide a card must be, in points, for nothing on it to collide."""
     if style == "compact":
         value = next((row.text for row in card.rows if row.key == "value"), "")
-        return text_width(card.title, 10.8) + text_width(f"  {card.symbol} {value} {card.count}", 10.0) + 2 * PAD
+        rest = f"  {card.symbol} {value} {card.count}" + (f" {card.also}" if card.also else "")
+        return text_width(card.title, 10.8) + text_width(rest, 10.0) + 2 * PAD
     if not (card.title or card.note) and len(card.rows) <= 1:
         return max([14.0, *(text_width(row.text, BODY) for row in card.rows)]) + 2 * PAD
     sign = text_width(f" {card.symbol}", TITLE) if style == "boxes" and card.symbol else 0.0
@@ -168,7 +169,7 @@ class Painter:
             (PRINTED.get(card.symbol, card.symbol), {"fill": self.muted}),
         ]
         parts.append((value.text if value else "", self.tone(value) if value else {}))
-        parts.append((card.count, {"fill": self.muted}))
+        parts += [(card.also, {"fill": self.muted}), (card.count, {"fill": self.muted})]
         for text, look in parts:
             if text:
                 line.append(shape("tspan", text, **look))

@@ -110,7 +110,7 @@ def describe(frame: Frame, options: Options) -> str:
         return escape.clean(options.alt, 1000)
     nodes = frame.graph.nodes
     ops = sum(node.kind == "op" for node in nodes)
-    total = sum(node.attrs.get("folded", node.attrs.get("inside", 1)) for node in nodes)
+    total = sum(node.attrs.get("folded", 1) * node.attrs.get("inside", 1) for node in nodes)
     folded = f" drawn as {len(nodes):,}" if total != len(nodes) else ""
     parts = [_count(total, "value") + folded] + ([] if folded else [_count(ops, "operation")])
     for output in frame.graph.outputs[:3]:

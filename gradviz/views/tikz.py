@@ -234,7 +234,7 @@ class Picture:
         name = rf"\gvname{{{tex(card.title)}}}" if card.title else ""
         if self.options.style == "compact":
             value = next((tex(row.text) for row in card.rows if row.key == "value"), "")
-            return r"\enspace ".join(filter(None, (name, tex(sign), value, tex(card.count))))
+            return r"\enspace ".join(filter(None, (name, tex(sign), value, tex(card.also), tex(card.count))))
         if not (name or card.note) and len(card.rows) <= 1:
             return tex(card.rows[0].text) if card.rows else ""
         head = " ".join(filter(None, (name, tex(sign))))

@@ -1,0 +1,161 @@
+"""Repeated blocks: sibling scopes with the same graph inside, such as the layers of a network, put together."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterator, Sequence
+
+from gradviz.graphs import Frame, Graph, Node
+from gradviz.transforms.lifting import Group
+
+__all__ = ["common_name", "repeated"]
+
+LONGEST = 8  # siblings in what repeats: Linear, Norm, ReLU, Linear, Norm, ReLU, ... has three
+SMALLEST = 2  # ops in a block that has a word for a name: norm1 and norm2 are not two rounds of one thing
+DIGITS = re.compile(r"\d+$")
+NUMBERED = re.compile(r"[_.]?\d+$|\[\d+\]$")
+
+Scope = tuple[str, ...]
+
+
+def repeated(frame: Frame, fewest: int, keep: Collection[int] = ()) -> list[Group]:
+    """Return groups of the nodes that have the same place in each of at least ``fewest`` equal blocks in a row.
+
+    A block is a scope with a number at the end of its name; equal are those with the same ops, shapes, metadata and
+    wiring inside, done alike (in the frame of a step). Outer blocks go first. A block with a node to ``keep`` or a
+    result of the graph in it stays as it is.
+
+    >>> nodes = [Node(0, "x", "input", "input")]
+    >>> nodes += [Node(i, f"layers.{i}", "sin", "op", (i - 1,), scope=("layers", f"{i}")) for i in range(1, 4)]
+    >>> nodes.append(Node(4, "y", "sum", "op", (3,)))
+    >>> found = repeated(Frame(Graph(tuple(nodes), (4,)), [None] * 5, [None] * 5), 2)
+    >>> [(group.name, group.scope, group.members) for group in found]
+    [('layers.1 … 3', ('layers', '1 … 3'), [1, 2, 3])]
+    """
+    members = _members(frame.graph)
+    fixed = {*keep, *frame.graph.outputs}
+    groups: list[Group] = []
+    done: set[Scope] = set()
+    for parent, children in _families(members):
+        if any(parent[:length] in done for length in range(1, len(parent) + 1)):
+            continue
+        for run in _runs([(child, _signature(frame, members[child], len(child), fixed)) for child in children], fewest):
+            blocks = [members[child] for child in run]
+            if _is_worth_it(frame.graph, run[0][-1], blocks[0]):
+                done.update(run)
+                groups += _groups(frame.graph, run, blocks)
+    return groups
+
+
+def _members(graph: Graph) -> dict[Scope, list[int]]:
+    """Return the nodes in every numbered scope, those of inner scopes too."""
+    found: defaultdict[Scope, list[int]] = defaultdict(list)
+    for node in graph.nodes:
+        for length in range(1, len(node.scope) + 1):
+            if DIGITS.search(node.scope[length - 1]):
+                found[node.scope[:length]].append(node.id)
+    return dict(found)
+
+
+def _families(members: Collection[Scope]) -> Iterator[tuple[Scope, list[Scope]]]:
+    """Yield siblings whose names differ in the number at the end, by number, with their parent; outer ones first."""
+    families: defaultdict[tuple[Scope, str], list[Scope]] = defaultdict(list)
+    for scope in members:
+        families[scope[:-1], DIGITS.sub("", scope[-1])].append(scope)
+    for (parent, _), children in sorted(families.items(), key=lambda item: len(item[0][0])):
+        if len(children) > 1:
+            yield parent, sorted(children, key=_number)
+
+
+def _number(scope: Scope) -> int:
+    found = DIGITS.search(scope[-1])
+    return int(found[0]) if found else 0
+
+
+def _signature(frame: Frame, ids: Sequence[int], depth: int, fixed: Collection[int]) -> Hashable:
+    """Return what is equal for equal blocks: every node, and where its operands are, inside or in which order outside.
+
+    ``depth`` is the length of the scope that the block is.
+    """
+    inside = {id: place for place, id in enumerate(ids)}
+    outside: dict[int, int] = {}
+    rows: list[Hashable] = []
+    for id in ids:
+        node = frame.graph.nodes[id]
+        sources = tuple([inside.get(src, -1 - outside.setdefault(src, len(outside))) for src in node.inputs])
+        is_fixed = id if id in fixed else None
+        is_done = frame.values[id] is None, frame.grads[id] is None
+        rows.append((node.op, node.kind, node.shape, node.dtype, node.attrs, node.scope[depth:], sources))
+        rows.append((is_fixed, is_done))
+    return tuple(rows)
+
+
+def _runs(children: Sequence[tuple[Scope, Hashable]], fewest: int) -> Iterator[list[Scope]]:
+    """Yield the scopes that become one: A1 A2 A3, or of A1 B1 A2 B2 A3 B3 the As and the Bs."""
+    signs = [signature for _, signature in children]
+    at = 0
+    while at < len(signs):
+        period, times = max(
+            ((period, _times(signs, at, period)) for period in range(1, LONGEST + 1)),
+            key=lambda found: (found[0] * found[1] if found[1] >= fewest else 0, -found[0]),
+        )
+        if times < fewest:
+            at += 1
+            continue
+        for first in range(at, at + period):
+            yield [children[first + period * turn][0] for turn in range(times)]
+        at += period * times
+
+
+def _times(signs: Sequence[Hashable], at: int, period: int) -> int:
+    """Return how often the ``period`` signatures from ``at`` on come in a row."""
+    times = 1
+    pattern = signs[at : at + period]
+    while signs[at + times * period : at + (times + 1) * period] == pattern:
+        times += 1
+    return times if len(pattern) == period else 0
+
+
+def _is_worth_it(graph: Graph, name: str, ids: Sequence[int]) -> bool:
+    return DIGITS.sub("", name) == "" or sum(graph.nodes[id].kind == "op" for id in ids) >= SMALLEST
+
+
+def _groups(graph: Graph, run: Sequence[Scope], blocks: Sequence[Sequence[int]]) -> Iterator[Group]:
+    """Yield one group for each node of a block."""
+    label = _label([scope[-1] for scope in run])
+    parent, depth = run[0][:-1], len(run[0])
+    for ids in zip(*blocks, strict=True):
+        nodes = [graph.nodes[id] for id in ids]
+        prefix = ".".join(run[0])
+        name = nodes[0].name
+        if name == prefix or name.startswith(f"{prefix}."):
+            name = ".".join([*parent, label]) + name[len(prefix) :]
+        else:
+            name = common_name(nodes)
+        yield Group("folded", list(ids), name, (*parent, label, *nodes[0].scope[depth:]))
+
+
+def _label(names: Sequence[str]) -> str:
+    """Return what several numbered names are called together.
+
+    >>> _label(["0", "1", "2"]), _label(["1", "3", "5"]), _label(["layer1", "layer2"])
+    ('0 … 2', '1, 3 … 5', 'layer1 … 2')
+    """
+    numbers = [_number((name,)) for name in names]
+    last = DIGITS.search(names[-1])
+    end = last[0] if last else names[-1]
+    is_plain = numbers[-1] - numbers[0] == len(numbers) - 1 or len(numbers) == 2
+    return f"{names[0]} … {end}" if is_plain else f"{names[0]}, {numbers[1]} … {end}"
+
+
+def common_name(nodes: Sequence[Node]) -> str:
+    """Return the name without its number that all share, or the first and the last name.
+
+    >>> common_name([Node(i, f"add_{i}", "add", "op") for i in (1, 2)])
+    'add'
+    """
+    stems = {NUMBERED.sub("", node.name) for node in nodes}
+    if len(stems) == 1 and "" not in stems:
+        return stems.pop()
+    return f"{nodes[0].name} … {nodes[-1].name}"
