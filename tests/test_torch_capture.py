@@ -538,6 +538,18 @@ def test_a_name_is_given_by_the_model_or_the_variable():
     assert "Linear.weight" in names
 
 
+def test_steps_that_differ_in_a_parameter_alone_are_told_apart():
+    pair = nn.ModuleDict({"a": nn.Linear(2, 1), "b": nn.Linear(2, 1)})
+    x = torch.ones(1, 2)
+    with gradviz.capture(pair) as cap:
+        for name in ("a", "b", "a"):
+            loss = pair[name](x).sum()
+            loss.backward()
+    names = ["a.weight", "b.weight", "a.weight"]
+    for frame, name in zip(cap, names, strict=True):
+        assert same(frame.value(name), pair[name[0]].weight)
+
+
 def test_a_long_chain(batch):
     w = torch.tensor(1.0, requires_grad=True)
     with gradviz.capture() as cap:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["BACKWARD", "CALL", "EXPOSES", "FORGETS", "HIDDEN", "RANDOM", "SILENT", "kind_of"]
+__all__ = ["BACKWARD", "CALL", "EXPOSES", "FORGETS", "HIDDEN", "RANDOM", "SILENT", "kind_of", "known"]
 
 # FORGETS: the tensor is another leaf afterwards; EXPOSES: it may be written to unseen
 CALL, SILENT, BACKWARD, FORGETS, EXPOSES = range(5)
@@ -52,7 +52,7 @@ RANDOM = frozenset(
     )
 )  # fmt: skip
 
-_known: dict[Any, int] = {
+known: dict[Any, int] = {
     torch.Tensor.backward: BACKWARD,
     torch.autograd.backward: BACKWARD,
     torch.autograd.grad: BACKWARD,
@@ -65,9 +65,9 @@ def kind_of(func: Any) -> int:
     >>> kind_of(torch.relu) == CALL, kind_of(torch.Tensor.size) == SILENT, kind_of(torch.Tensor.shape.__get__) == SILENT
     (True, True, True)
     """
-    found = _known.get(func)
+    found = known.get(func)
     if found is None:
-        found = _known[func] = _worked_out(func)
+        found = known[func] = _worked_out(func)
     return found
 
 

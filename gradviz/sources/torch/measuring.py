@@ -14,7 +14,8 @@ from gradviz.sources.torch.numbers import address, plain
 __all__ = ["Unchanged", "fetched", "measured"]
 
 COUNT = 7  # minimum, maximum, mean, norm; how many are zero, NaN, infinite
-PIECE = 1 << 17  # elements
+PIECE = 1 << 16  # elements
+ONES = {code: np.ones(PIECE, code) for code in "fd"}
 TINY = 1e-30  # a sum of squares below may have lost what is in it
 QUICK = frozenset((torch.float32, torch.float64))
 
@@ -64,7 +65,7 @@ class Unchanged:
 
 def _measured_quickly(array: np.ndarray) -> tuple[float, ...] | None:
     """Measure what is finite and neither very large nor very small, in pieces that stay in the processor's cache."""
-    flat = array.ravel(order="K")
+    flat, ones = array.ravel(order="K"), ONES[array.dtype.char]
     squares = total = 0.0
     low, high, zeros = math.inf, -math.inf, 0
     for start in range(0, flat.size, PIECE):
@@ -72,7 +73,7 @@ def _measured_quickly(array: np.ndarray) -> tuple[float, ...] | None:
         squares += float(np.dot(piece, piece))
         if not squares < math.inf:
             return None
-        total += float(piece.sum())
+        total += float(np.dot(piece, ones[: piece.size]))  # twice as fast as sum()
         low, high = min(low, float(piece.min())), max(high, float(piece.max()))
         zeros += int(np.count_nonzero(piece == 0))
     if squares < TINY and zeros < flat.size:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Hashable, Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Kept", "Moment", "Structures"]
 
+LOOKS = attrgetter("op", "kind", "inputs", "shape", "dtype", "scope", "site", "index", "name", "args", "kwargs")
 PLAIN = (int, float, str, bool, type(None), type(SLOT))
 NODE_BYTES = 500
 LIMIT = 1 << 30  # bytes of steps that are kept
@@ -105,12 +107,21 @@ class Structures:
 
     def __init__(self) -> None:
         self._known: dict[Hashable, Structure] = {}
+        self._last: tuple[Any, Structure] | None = None  # how the calls of the step before looked
 
     def of(self, tape: Tape, outputs: Sequence[int]) -> Structure:
         """Return the structure of what these outputs were made of.
 
         One that is new is named by the variables that hold its inputs at this moment.
         """
+        looks = [*outputs, *map(LOOKS, tape.calls)]
+        if self._last is not None and _equal(looks, self._last[0]):
+            return self._last[1]
+        found = self._found(tape, outputs)
+        self._last = looks, found
+        return found
+
+    def _found(self, tape: Tape, outputs: Sequence[int]) -> Structure:
         places = needed(tape.calls, outputs)
         key = _key(tape.calls, places, outputs)
         found = self._known.get(key)
@@ -121,6 +132,13 @@ class Structures:
         if found.places != tuple(places):  # the same graph, but other calls lay between: they are left out
             found = Structure(found.graph, tuple(places))
         return found
+
+
+def _equal(one: list[Any], other: list[Any]) -> bool:
+    try:
+        return one == other
+    except (ValueError, TypeError):  # an argument that cannot be compared, such as an array
+        return False
 
 
 def _name_by_variables(tape: Tape, places: Sequence[int]) -> None:
@@ -141,7 +159,7 @@ def _key(calls: Sequence[Call], places: Sequence[int], outputs: Sequence[int]) -
     for place in places:
         call = calls[place]
         code, offset = call.site
-        found += (call.op, call.kind, call.shape, call.dtype, call.scope, id(code), offset, call.index)
+        found += (call.op, call.kind, call.shape, call.dtype, call.scope, id(code), offset, call.index, call.name)
         found += [ids[i] for i in call.inputs]
         if call.kind == "op":
             found += (_plain(call.args), _plain(call.kwargs))

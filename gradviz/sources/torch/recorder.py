@@ -361,10 +361,13 @@ class _Mode(TorchFunctionMode):  # type: ignore[misc]
 
     def __init__(self, capture: Capture) -> None:
         self._call = capture.call
+        self._kinds = kinds.known
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        if self._kinds.get(func) == kinds.SILENT and not kwargs:  # the most of them, when gradients are set to zero
+            return func(*args)
         return self._call(func, args, kwargs or {})
 
 
