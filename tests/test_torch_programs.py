@@ -9,17 +9,24 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import gradviz
 from tests.torch_programs import PROGRAMS
-from tests.torch_truth import Verdict, compared, truth, verdict
+from tests.torch_truth import AfterTheFact, Verdict, after_the_fact, compared, left_behind, truth, verdict
 
 KINDS = ("values", "grads", "edges", "lines", "scopes")
 # what no recording of calls can know: the line of an op in another thread; for an op in a user's forward hook the scope
-EXCUSED = {"other_thread": {"lines": 1}, "users_hooks": {"scopes": 1}, "func_grad": {}, "vmap": {}}
+EXCUSED = {"other_thread": {"lines": 1}, "users_hooks": {"scopes": 1}}
+# what a walk cannot know: the gradients of a block that would be run again, of a second backward pass, of another seed,
+# and behind hooks of the user that hear of one pass more
+NOT_AFTER_THE_FACT = {
+    "checkpoint_not_reentrant": 5, "checkpoint_reentrant": 1, "checkpoint_of_a_sequence": 3, "backward_twice": 10,
+    "users_hooks": 1,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=list(PROGRAMS))
@@ -63,6 +70,43 @@ def test_all_are_right(found: Verdict, kind: str) -> None:
     assert wrong[excused(found, kind) :] == []
     _, count = getattr(found.comparison, kind)
     assert count > 0 or kind == "edges"
+
+
+@pytest.fixture(scope="module", params=[name for name in PROGRAMS if name not in ("loss_of_many_numbers", "resnet50")])
+def walked(request: pytest.FixtureRequest) -> tuple[str, AfterTheFact]:
+    return request.param, after_the_fact(PROGRAMS[request.param], gradviz.frame)
+
+
+def test_after_the_fact_every_gradient_is_there_and_no_value_is_wrong(walked: tuple[str, AfterTheFact]) -> None:
+    name, found = walked
+    assert found.wrong == []
+    assert found.missing[NOT_AFTER_THE_FACT.get(name, 0) :] == []
+
+
+def test_a_look_after_the_fact_changes_nothing(walked: tuple[str, AfterTheFact]) -> None:
+    name, found = walked
+    assert found.changed == (["calls"] if name == "users_hooks" else [])
+
+
+@pytest.mark.parametrize("name", ["mlp", "resnet_tiny", "several_results", "not_numbers", "autocast"])
+def test_summaries_are_those_of_the_truth(name: str) -> None:
+    """Measure instead of copying: the numbers are those of what is copied, and nothing is changed either."""
+    full, case = named(name), PROGRAMS[name]()
+    with gradviz.capture(case.model, level="stats") as cap:
+        assert differences(full.unwatched, left_behind(case)) == []
+    frame = full.frames[0]
+    assert cap.graph().fingerprint() == frame.graph.fingerprint()
+    for rows, numbers in zip(cap.moment().stats(), (frame.values, frame.grads), strict=True):
+        for row, x in zip(rows, numbers, strict=True):
+            if x is not None and np.size(x):
+                np.testing.assert_allclose(row, summary(np.asarray(x, np.float64)), rtol=1e-4, atol=1e-6)
+
+
+def summary(x: np.ndarray) -> list[float]:
+    """Return the seven numbers."""
+    good = x[np.isfinite(x)]
+    least, most, mean = (good.min(), good.max(), good.mean()) if good.size else (np.nan,) * 3
+    return [least, most, mean, np.sqrt((x * x).sum()), (x == 0).sum(), np.isnan(x).sum(), np.isinf(x).sum()]
 
 
 def test_a_wrong_frame_is_found_out() -> None:

@@ -364,6 +364,8 @@ def compare_operands(frame: Any, node: Any, record: Record, unseen: set[int], fo
     if len(pairs) == len(node.inputs) == 2 and not same(frame.value(node.inputs[0]), pairs[0][0]):
         pairs.reverse()  # 2 - x
     for place, src in enumerate(node.inputs):
+        if place >= len(pairs) and frame.graph.nodes[src].kind == "param":
+            continue  # what a block uses that is one node: a checkpoint
         value, (grad,) = pairs[place] if place < len(pairs) else (None, [None])
         text = f"operand {place} of {node.name} ({node.op}, line {record.line}) is {frame.graph.nodes[src].name}"
         is_right = same(frame.value(src), value)
@@ -493,3 +495,70 @@ def hooks(case: Case) -> set[str]:
     for path, module in case.model.named_modules() if case.model is not None else ():
         found |= {f"{path} {k}" for k in (*module._forward_hooks, *module._forward_pre_hooks, *module._backward_hooks)}
     return found
+
+
+# -- after the fact --------------------------------------------------------------------------------
+
+
+@dataclass
+class AfterTheFact:
+    """What frames made from nothing but a loss have of the truth: a node is known by the gradient that came to it."""
+
+    changed: list[str]  # what the run left behind differently
+    grads: list[int] = field(default_factory=lambda: [0, 0])  # found, all
+    values: list[int] = field(default_factory=lambda: [0, 0])  # known and right, all
+    wrong: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def after_the_fact(make: Callable[[], Case], frame: Callable[..., Any]) -> AfterTheFact:
+    """Run a program, making a frame of each loss before its backward pass, and look in them for what was computed."""
+    unwatched, (steps, _), case = plain(make()), truth(make()), make()
+    frames, forward = [], case.step
+
+    def step(model: nn.Module | None) -> Any:
+        loss = forward(model)
+        frames.append(frame(loss, params=model))
+        return loss
+
+    case.step = step
+    watched = left_behind(case)
+    found = AfterTheFact([key for key in unwatched if unwatched[key] != watched.get(key)])
+    for made, one in zip(frames, steps, strict=True):
+        found_in(made, one, found)
+    return found
+
+
+def found_in(frame: Any, step: Step, found: AfterTheFact) -> None:
+    """Look in a frame for each result that a gradient came to: some node has to have that gradient, and its value.
+
+    A value may be unknown, but not another one: unless the gradient is that of several nodes, and one is unknown.
+    """
+    nodes: dict[Any, list[Any]] = {}
+    for node in frame.graph:
+        nodes.setdefault(digest(frame.grad(node)), []).append(node)
+    for record in step.records:
+        for value, (grad,) in zip(record.values, record.grads, strict=True):
+            if grad is None:
+                continue
+            alike = nodes.get(digest(grad), [])
+            where = f"{record.op} of line {record.line}"
+            is_right = any(same(frame.value(node), value) for node in alike)
+            is_unknown = any(frame.value(node) is None for node in alike)
+            found.grads[0] += bool(alike)
+            found.grads[1] += 1
+            found.values[0] += is_right
+            found.values[1] += 1
+            if not alike:
+                found.missing.append(f"{where}: {short(grad)}")
+            elif not is_right and not is_unknown:
+                found.wrong.append(f"{where}: {short(value)} is none of {[short(frame.value(node)) for node in alike]}")
+
+
+def digest(x: Any) -> Any:
+    """Return something that is equal for equal numbers of equal shape."""
+    if x is None:
+        return None
+    a = np.asarray(x)
+    a = a.astype(np.complex128 if a.dtype.kind == "c" else np.float64) + 0.0  # no negative zeros
+    return a.shape, a.tobytes()
