@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from gradviz.debugger.births import Birth
 from gradviz.debugger.debugger import Debugger
 from gradviz.debugger.standing import Standing
-from gradviz.debugger.tensors import is_computed, is_tensor, rank
+from gradviz.debugger.tensors import is_computed, is_tensor, is_torch, named_params, rank
 from gradviz.errors import StoppedError
 from gradviz.escape import clean
 from gradviz.graphs import Frame
@@ -71,7 +71,7 @@ class BlameReports:
                 continue
             if birth is None:
                 sound.append(clean(name))
-            elif (str(birth.source), birth.op) not in known and len(known) < TOLD:
+            elif not _is_told(birth, known) and len(known) < TOLD:
                 known.add((str(birth.source), birth.op))
                 yield f"{clean(name)}: {birth}"
                 yield f"  picture: {self._drawn(test, name, debugger, birth)}"
@@ -91,6 +91,12 @@ class BlameReports:
             return f"none, {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
 
 
+def _is_told(birth: Birth, known: set[tuple[Any, ...]]) -> bool:
+    """Tell whether a birth was told already; one after the fact has no line, only its op."""
+    is_nameless = birth.source is None and any(op == birth.op for _, op in known)
+    return is_nameless or (str(birth.source), birth.op) in known
+
+
 def _file_name(test: str, name: str) -> str:
     """Return a name for a file from that of a test and of a variable.
 
@@ -104,6 +110,8 @@ def _file_name(test: str, name: str) -> str:
 
 def _debugger_of(subject: Any) -> Any:
     """Return a debugger for what was found, or None for a graph that is too large."""
+    if isinstance(subject, _OfTorch):
+        subject = Debugger(subject.tensor, params=subject.params)
     found = subject if isinstance(subject, Standing) else Debugger(subject)
     return found if len(found.graph) <= NODES_LIMIT else None
 
@@ -134,7 +142,22 @@ def _in(variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield from ((name, x) for name, x in given if isinstance(x, kind))
     yield from ((name, x) for name, x in given if _is_capture(x) and len(x))
     made = [(name, x) for name, x in given if is_tensor(x) and is_computed(x)]
-    yield from sorted(made, key=lambda entry: -rank(entry[1])[1])
+    yield from ((name, _named(x, given)) for name, x in sorted(made, key=lambda entry: -rank(entry[1])[1]))
+
+
+class _OfTorch(NamedTuple):
+    """A tensor of PyTorch, and what the variables beside it are called."""
+
+    tensor: Any
+    params: Mapping[str, Any]
+
+
+def _named(x: Any, given: Sequence[tuple[str, Any]]) -> Any:
+    if not is_torch(x):
+        return x
+    models = [model for _, model in given if hasattr(model, "named_parameters") and not isinstance(model, type)]
+    tensors = {name: t for name, t in given if is_torch(t)}
+    return _OfTorch(x, {**tensors, **(named_params(models[0]) if len(models) == 1 else {})})
 
 
 def _is_capture(x: Any) -> bool:

@@ -26,6 +26,7 @@ from gradviz.graphs.projections import unpacked
 __all__ = ["WAYS", "Term", "Why", "why"]
 
 SAMPLES = 2_000  # rows of a batch that are followed one by one
+PRECISION = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "complex64": 2.0**-23}
 ROUNDINGS = 1000  # how often rounding may have gone the same way between a gradient and the sum of its terms
 
 
@@ -59,11 +60,12 @@ class Why:
     count: int
     apart: float  # the largest difference between the gradient and the sum of all terms and the rest
     note: str = ""
+    dtype: str = ""  # of the gradient, if its numbers do not tell
 
     @property
     def adds_up(self) -> bool:
         """Whether the terms and the rest sum to the gradient, but for rounding."""
-        return self.apart <= _rounding(self.grad, [term.value for term in self.terms])
+        return self.apart <= _rounding(self.grad, [term.value for term in self.terms], self.dtype)
 
     def __len__(self) -> int:
         return len(self.terms)
@@ -208,7 +210,7 @@ def by_samples(frame: Frame, node: int, k: int) -> Why:
     grad: Any = frame.grads[node]
     values = [term.value for term in found]
     total = _sum(values, grad)
-    if _apart(grad, total) > _rounding(grad, values):
+    if _apart(grad, total) > _rounding(grad, values, frame.graph.nodes[node].dtype):
         beside = np.subtract(grad, total)
         note += f"; {number_text(_plain(beside))} comes by other ways"
         total = total + beside
@@ -290,7 +292,8 @@ def _made(
     shown = tuple(ranked[:k])
     rest = total - _sum([term.value for term in shown], grad) if count > len(shown) else _zero(grad)
     apart = _apart(grad, total)
-    found = Why(_name(frame, node), by, grad, shown, _plain(rest), count, apart, note)
+    dtype = frame.graph.nodes[node].dtype
+    found = Why(_name(frame, node), by, grad, shown, _plain(rest), count, apart, note, dtype)
     if found.adds_up or frame.graph.nodes[node].kind == "op":
         return found
     return replace(found, note="; ".join(filter(None, (note, "a gradient that was there before stays in the sum"))))
@@ -317,10 +320,11 @@ def _apart(grad: Any, total: Any) -> float:
     return float(np.max(np.abs(np.subtract(grad, total)), initial=0.0, where=finite))
 
 
-def _rounding(grad: Any, terms: Sequence[Any]) -> float:
-    """Return how far off the sum of some terms may be for no other reason than rounding."""
+def _rounding(grad: Any, terms: Sequence[Any], name: str) -> float:
+    """Return how far off the sum of some terms of a dtype may be for no other reason than rounding."""
     dtype: Any = np.asarray(grad).dtype
     eps = float(np.finfo(dtype if dtype.kind in "fc" else float).eps)
+    eps = max(eps, PRECISION.get(name, 0.0))
     sizes = [norm(np.nan_to_num(x, posinf=0.0, neginf=0.0)) for x in (grad, *terms)]
     return min(0.1, ROUNDINGS * eps) * max(sizes)
 

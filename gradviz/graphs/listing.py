@@ -53,6 +53,9 @@ def type_text(node: Node) -> str:
     return clean(node.dtype) + (f"[{','.join(map(str, node.shape))}]" if node.shape else "")
 
 
+MARKS = frozenset(("origin", "saved"))  # what is known of a node of PyTorch after the fact, and no argument of its op
+
+
 def expression_text(graph: Graph, node: Node) -> str:
     """Return how a node is computed, in the names of its inputs: ``a * b``, ``sum(x, axis=0)``.
 
@@ -66,12 +69,13 @@ def expression_text(graph: Graph, node: Node) -> str:
     if node.kind != "op":
         return node.kind
     names = [clean(graph.nodes[src].name) for src in node.inputs]
-    if not node.attrs and node.symbol and not any(char.isalnum() for char in node.symbol):
+    attrs = {key: value for key, value in node.attrs.items() if key not in MARKS}
+    if not attrs and node.symbol and not any(char.isalnum() for char in node.symbol):
         if len(names) == 2:
             return f"{names[0]} {clean(node.symbol)} {names[1]}"
         if len(names) == 1 and node.symbol in {"-", "+", "~"}:
             return f"{node.symbol}{names[0]}"
-    options = [f"{clean(key)}={clean(_plain_text(value), 60)}" for key, value in node.attrs.items()]
+    options = [f"{clean(key)}={clean(_plain_text(value), 60)}" for key, value in attrs.items()]
     return f"{clean(node.op)}({', '.join(names + options)})"
 
 

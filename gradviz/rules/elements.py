@@ -30,6 +30,7 @@ class Numbers:
         self.frame = unpacked(frame)
         edges = self.frame.edges
         self._edges = edges if isinstance(edges, RuleEdges) else None
+        self.is_patient = hasattr(edges, "of_results")  # says None where a number is not known
         self._bad: dict[int, bool] = {}
 
     def is_bad(self, id: int) -> bool:

@@ -254,9 +254,13 @@ class _Search:
             return
         for user in users:
             for arg, src in enumerate(self.nodes[user].inputs):
-                amount = self.frame.edge_grad(id, user, arg) if src == id and self._is_computed(user) else None
+                amount = self.frame.edge_grad(id, user, arg) if src == id and self._is_told(user) else None
                 if amount is not None:
                     yield user, arg, np.asarray(amount)
+
+    def _is_told(self, id: int) -> bool:
+        """Tell whether the edges of an op can be asked: those of the engine need every number of it."""
+        return self.numbers.is_patient or self._is_computed(id)
 
     def _is_computed(self, id: int) -> bool:
         return self.frame.values[id] is not None and self._is_known(id)

@@ -169,7 +169,8 @@ class KeptNumbers:
         if any(other is None for other in others):
             return None
         with np.errstate(all="ignore"):
-            return np.asarray(total) - np.sum(others, axis=0) if np.shape(total) else total - sum(others)
+            left = _left(np.asarray(total), np.sum(others, axis=0))
+        return left if np.shape(total) else float(left)
 
     def local(self, src: int, dst: int, arg: int) -> Any:
         """Return d(dst)/d(src) by this argument, if both are scalars or the op is elementwise; None if not known."""
@@ -263,6 +264,12 @@ class KeptNumbers:
     def _translated(self, node: Node) -> Node:
         attrs: Mapping[str, Any] = {}
         return replace(node, op=_known_as(node.op) if self._has_rule(node.id) else "", attrs=attrs)
+
+
+def _left(total: np.ndarray, others: Any) -> np.ndarray:
+    """Return what is left of a gradient; where it is not finite, all of it if the others do not explain that."""
+    unexplained = np.where(np.isfinite(others), total, 0)
+    return np.where(np.isfinite(total), total - others, unexplained).astype(total.dtype)
 
 
 def _known_as(op: str) -> str:

@@ -60,7 +60,7 @@ class _Along:
         x = given[arg]
         self.is_number = x.shape == () and not x.is_complex()
         self.start = float(x) if self.is_number else 0.0
-        size = torch.where(x == 0, torch.ones_like(x.abs()), x.abs().clamp(max=1e150))
+        size = torch.where(x == 0, torch.ones_like(x.abs()), x.abs().clamp(max=_half(x)))
         self.direction = torch.ones_like(x) if self.is_number else _normal(x, rng) * size
         self.is_coarse = any(torch.finfo(y.dtype).eps > 2 * PRECISION for y in (x, *results) if _is_real(y))
         self.step = COARSE if self.is_coarse else step_at(self.start) if self.is_number else STEP
@@ -107,6 +107,11 @@ def _double(t: Any) -> Any:
     """Return a copy in double precision; what is no real or complex number stays as it is."""
     kind = torch.complex128 if t.is_complex() else torch.float64 if t.is_floating_point() else t.dtype
     return t.detach().to(kind, copy=True)
+
+
+def _half(x: Any) -> float:
+    """Return a size that can be multiplied with another one: half of the exponents there are."""
+    return float(torch.finfo(x.dtype).max ** 0.5)
 
 
 def _is_real(t: Any) -> bool:
