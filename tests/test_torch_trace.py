@@ -18,6 +18,10 @@ LEVELS = ("full", "auto", "stats", "scalars")
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small steps do not gain by more, and wait for each other on a busy machine
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
