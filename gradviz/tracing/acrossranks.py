@@ -14,7 +14,7 @@ from gradviz.rules.ranks import Apart, Ending, OtherGraph
 from gradviz.tracing.graphpairs import first_node, only_shapes_differ, told_of
 from gradviz.tracing.lockstep import Side, common_steps, differences, first_difference, least_form
 from gradviz.tracing.measuring import Difference
-from gradviz.tracing.ranks import NOT_ALIKE, layout_in, shard_of
+from gradviz.tracing.ranks import NOT_ALIKE, empty_in, layout_in, shard_of
 
 if TYPE_CHECKING:
     from gradviz.graphs import Graph
@@ -56,13 +56,16 @@ class Ranks:
     def evidence(self, rank: int) -> Evidence:
         """Return one rank as the rules of a single run see it."""
         if rank not in self._evidence:
-            self._evidence[rank] = Evidence(self.runs[rank])
+            run, empty = self.runs[rank], self.empty(rank)
+            some = [name for name in (*run.names, *run.inputs) if name not in empty]
+            self._evidence[rank] = Evidence(run.select(*some) if empty else run)
         return self._evidence[rank]
 
     def empty(self, rank: int) -> set[str]:
         """Return the parameters of which a rank holds nothing: a shard of a small one may have no element."""
         parts = self._sides[rank].parts.values()
-        return {column.name for part in parts for column in part.rows.layout.columns if 0 in column.shape}
+        columns = {column.name for part in parts for column in part.rows.layout.columns if 0 in column.shape}
+        return columns | empty_in(self.runs[rank])
 
     def common(self, a: int, b: int) -> At:
         """Return the positions of the steps that two ranks both have."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -78,8 +79,11 @@ def _is_infected(rank: int, one: Finding, born: Finding | None) -> bool:
 def _merged(found: Iterable[tuple[int, Finding]]) -> list[Finding]:
     """Return what was found on several ranks as one finding, with the words and numbers of the first of them."""
     merged: dict[tuple[Any, ...], Finding] = {}
+    seen: Counter[tuple[Any, ...]] = Counter()
     for rank, one in found:
-        key = one.rule, one.severity, one.node, one.step
+        place = one.rule, one.severity, one.node, one.step
+        key = *place, seen[rank, place]  # a rule may have two things to say of one node
+        seen[rank, place] += 1
         known = merged.get(key)
         merged[key] = replace(one, ranks=(rank,)) if known is None else replace(known, ranks=(*known.ranks, rank))
     return list(merged.values())

@@ -12,7 +12,7 @@ from gradviz.errors import GradvizTypeError, GradvizValueError, TraceError
 if TYPE_CHECKING:
     from gradviz.tracing.reading import Run
 
-__all__ = ["NOT_ALIKE", "layout_in", "layout_of", "place_of", "run_folder", "shard_of"]
+__all__ = ["NOT_ALIKE", "empty_in", "layout_in", "layout_of", "place_of", "run_folder", "shard_of"]
 
 NOT_ALIKE = ("none", "pipeline")  # layouts in which no two ranks have anything in common
 WHOLE = ("", "ddp")  # those in which every rank has everything
@@ -58,8 +58,8 @@ def layout_of(params: Mapping[str, Any] | None, model: Any = None) -> dict[str, 
     """Return what ``run.json`` says of how a model is spread over the processes; empty if it says nothing of it.
 
     ``parallel`` is ``"ddp"`` (every process has everything) or ``"shards"``; ``placements`` has, for every parameter
-    that is split, how it is placed along each dimension of the mesh of processes, and where in it this one is. It
-    is read from what the parameters themselves say (PyTorch's DTensor); no process is asked, nothing is sent.
+    that is split, how it is placed along each dimension of the mesh of processes, where in it this one is, and which
+    shape its own part has. It is read from the parameters themselves (PyTorch's DTensor); no process is asked.
 
     >>> from types import SimpleNamespace as Some
     >>> class Shard:
@@ -81,7 +81,8 @@ def _placement(tensor: Any) -> dict[str, Any] | None:
     if placements is None or mesh is None:
         return None
     at = mesh.get_coordinate()
-    return {"placements": [_kind(one) for one in placements], "at": [] if at is None else [int(i) for i in at]}
+    own = {"shape": list(tensor.to_local().shape)} if hasattr(tensor, "to_local") else {}
+    return {"placements": [_kind(one) for one in placements], "at": [] if at is None else [int(i) for i in at], **own}
 
 
 def _kind(placement: Any) -> str:
@@ -94,6 +95,14 @@ def layout_in(run: Run) -> str:
     """Return the layout of a run: what the user's ``meta`` says of ``parallel``, else what its parameters said."""
     said = run.meta.get("parallel", run.info.get("parallel", ""))
     return said.lower() if isinstance(said, str) else ""
+
+
+def empty_in(run: Run) -> set[str]:
+    """Return the parameters of which the process that wrote a run says it holds no element."""
+    placements = run.info.get("placements")
+    placed = placements.items() if isinstance(placements, dict) else ()
+    shapes = {name: found.get("shape") for name, found in placed if isinstance(found, dict)}
+    return {name for name, shape in shapes.items() if isinstance(shape, list) and 0 in shape}
 
 
 def shard_of(run: Run, rank: int, name: str, layout: str) -> Any:
