@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - as everybody calls it
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 PROGRAMS: dict[str, Callable[[], Case]] = {}
@@ -36,6 +37,7 @@ class Case:
     after: Callable[[], Any] = lambda: None
     steps: int = 1
     calls: Counter[str] = field(default_factory=Counter)  # what the program counted of itself
+    given: dict[str, Tensor] = field(default_factory=dict)  # the gradients that backward returned, if any
     compiled: bool = False  # a compiler is at work, which may change the last bits
 
 
@@ -44,7 +46,7 @@ def drive(case: Case, watch: Callable[[], AbstractContextManager[Any]] = nullcon
     for _ in range(case.steps):
         with watch():
             loss = case.step(case.model)
-        case.backward(loss)
+        case.given = case.backward(loss) or {}
         yield loss
         case.after()
 
@@ -1143,6 +1145,177 @@ def two_losses() -> Case:
         return torch.stack([first, second * 3]).sum()
 
     return Case(step, model, {"x": x})
+
+
+@program
+def adversaries() -> Case:
+    """Two losses in turn, as of a GAN: the second goes back through what the first step has computed."""
+    model = nn.ModuleDict(
+        {"maker": nn.Linear(2, 3), "judge": nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))}
+    )
+    noise, real, made = torch.randn(4, 2), torch.randn(4, 3), []
+    optimizers = {name: torch.optim.SGD(part.parameters(), lr=0.1) for name, part in model.items()}
+
+    def step(model: nn.Module) -> Tensor:
+        if not made:
+            made.append(model["maker"](noise))
+            return (model["judge"](real) - model["judge"](made[0].detach())).mean()
+        return model["judge"](made.pop()).mean()
+
+    def after() -> None:
+        optimizers["judge" if made else "maker"].step()
+        model.zero_grad()
+
+    return Case(step, model, {"noise": noise}, after=after, steps=4)
+
+
+@program
+def carried_state() -> Case:
+    """A state that is carried over with its graph: each backward pass goes through all the steps before."""
+    cell, x = nn.RNNCell(2, 3), torch.randn(4, 2)
+    states = [torch.zeros(4, 3)]
+
+    def step(cell: nn.Module) -> Tensor:
+        states.append(cell(x, states[-1]))
+        return states[-1].square().sum()
+
+    return Case(step, cell, {"x": x}, backward=lambda loss: loss.backward(retain_graph=True), steps=3)
+
+
+@program
+def updates_by_hand() -> Case:
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), torch.randn(5, 3)
+    grads = []
+
+    def step(model: nn.Module) -> Tensor:
+        return model(x).square().mean()
+
+    def backward(loss: Tensor) -> dict[str, Tensor]:
+        grads[:] = torch.autograd.grad(loss, list(model.parameters()))
+        return dict(zip(dict(model.named_parameters()), grads, strict=True))
+
+    def after() -> None:
+        with torch.no_grad():
+            for p, g in zip(model.parameters(), grads, strict=True):
+                p.sub_(0.1 * g)
+
+    return Case(step, model, {"x": x}, backward=backward, after=after, steps=3)
+
+
+@program
+def several_roots() -> Case:
+    model, x = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 1)]), torch.randn(2, 3)
+    other = []
+
+    def step(model: nn.Module) -> Tensor:
+        h = torch.tanh(model[0](x))
+        other[:] = [h.square().sum()]
+        return model[1](h).sum()
+
+    return Case(step, model, {"x": x}, backward=lambda loss: torch.autograd.backward([loss, other[0]]))
+
+
+@program
+def validation_between() -> Case:
+    case = mlp_case()
+    x, optimizer = torch.randn(3, 16), torch.optim.SGD(case.model.parameters(), lr=0.1, momentum=0.9)
+
+    def after() -> None:
+        optimizer.step()
+        optimizer.zero_grad()
+        with torch.no_grad():
+            case.calls["right"] += int((case.model.eval()(x).argmax(1) == 0).sum())
+        case.model.train()
+
+    case.after, case.steps = after, 3
+    return case
+
+
+@program
+def clamped_weights() -> Case:
+    case = mlp_case()
+    forward = case.step
+
+    def step(model: nn.Module) -> Tensor:
+        with torch.no_grad():
+            for p in model.parameters():
+                p.clamp_(-0.1, 0.1)
+        model.head.bias.data.zero_()
+        return forward(model)
+
+    case.step, case.steps = step, 2
+    return case
+
+
+@program
+def third_derivative() -> Case:
+    x = leaf(3)
+
+    def step(_: None) -> Tensor:
+        y = (x**4).sum()
+        (first,) = torch.autograd.grad(y, x, create_graph=True)
+        (second,) = torch.autograd.grad(first.sum(), x, create_graph=True)
+        return (second * x).sum()
+
+    return Case(step, None, {"x": x})
+
+
+@program
+def keywords_and_lists() -> Case:
+    a, b = leaf(2, 3), leaf(2, 3)
+
+    def step(_: None) -> Tensor:
+        y = torch.add(input=a, other=b, alpha=2)
+        z = torch.where(condition=a > 0, input=y, other=b)
+        both = torch.stack(tensors=[y, z], dim=0)
+        wide = torch.block_diag(a, b, y)
+        first, second = torch._foreach_mul([y, z], [b, a])
+        return (
+            torch.einsum("nij,ij->", [both, a])
+            + wide.sum()
+            + torch.meshgrid(a[0], b[0], indexing="ij")[0].prod()
+            + (first - second).sum()
+        )
+
+    return Case(step, None, {"a": a, "b": b})
+
+
+@program
+def sparse_matrices() -> Case:
+    values, x = leaf(3), leaf(3, 2)
+    index = torch.tensor([[0, 1, 2], [2, 0, 1]])
+
+    def step(_: None) -> Tensor:
+        matrix = torch.sparse_coo_tensor(index, values, (3, 3))
+        y = torch.sparse.mm(matrix, x)
+        return y.square().sum() + matrix.to_dense().sum()
+
+    return Case(step, None, {"values": values, "x": x})
+
+
+class Counting(TorchFunctionMode):
+    """A mode of the user, who counts calls."""
+
+    def __init__(self, calls: Counter[str]) -> None:
+        super().__init__()
+        self.calls = calls
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls[getattr(func, "__name__", "")] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@program
+def users_mode() -> Case:
+    x, calls = leaf(3), Counter()
+
+    def step(_: None) -> Tensor:
+        y = x * 2
+        with Counting(calls):
+            z = y.exp() + y
+        return z.sum()
+
+    return Case(step, None, {"x": x}, calls=calls)
 
 
 # -- control flow of Python ------------------------------------------------------------------------
