@@ -14,7 +14,7 @@ __all__ = ["EVENTS", "OWN_KINDS", "Events", "checked_kind", "plain_event"]
 
 EVENTS = "events.jsonl"
 HEAD = ("step", "time", "kind", "text")
-OWN_KINDS = ("structure", "level", "optimizer", "update", "inputs", "end")
+OWN_KINDS = ("structure", "level", "optimizer", "update", "inputs", "missed", "end")
 KIND_LENGTH = 64
 
 

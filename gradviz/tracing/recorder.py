@@ -60,14 +60,12 @@ def trace(
 ) -> Trace:
     """Open a run directory; call ``step(loss)`` on the result after every ``backward()``.
 
-    Each step records the loss and, of every parameter, the value and the gradient, as one row
-    that is complete on disk (though not yet safe from a power failure) when ``step`` returns.
-    Read it with `open_run`, or with ``numpy.load(path + "/seg-0000.npy", mmap_mode="r")``.
+    Each step records the loss and, of every parameter, the value and the gradient, as one row that is complete on disk
+    (though not yet safe from a power failure) when ``step`` returns. Read it with `open_run`.
 
-    ``params`` maps names to objects with ``data`` and ``grad`` (Tensors, or your own): it is read
-    anew at every step, so entries may be replaced. A list of Tensors, or a model, will do as well. Without it, the
-    parameters are those found in the graph of the loss. ``meta`` is anything JSON can hold, up to 4 MB, and is kept in
-    ``run.json``.
+    ``params`` maps names to objects with ``data`` and ``grad`` (Tensors, or your own): it is read anew at every step, so
+    entries may be replaced. A list of Tensors, or a model, will do as well. Without it, the parameters are those found
+    in the graph of the loss. ``meta`` is anything JSON can hold, up to 4 MB, and is kept in ``run.json``.
 
     ``level`` says what is kept of arrays (numbers always are): ``"full"`` everything; ``"stats"`` minimum, maximum,
     mean, norm, counts of zeros, NaNs and infinities, and a histogram of magnitudes; ``"scalars"`` the norm.
@@ -77,19 +75,16 @@ def trace(
     updates written as ``w.data -= lr * w.grad``, are recognised; of others give ``optimizer``, anything whose
     ``state_dict()`` holds ``kind``, ``options`` and ``state``. Changing inputs are recorded (by "auto" up to 1 MB).
 
-    With a ``model`` of PyTorch, whatever it computes between two steps is recorded: the graph, and value and gradient
-    of every node of it, for such a step cannot be computed again. ``"auto"`` then keeps the norm of every node at each
-    step, and everything every ``checkpoint`` steps. Call ``step(loss)`` after ``backward()``; with
-    ``optimizer``, one of PyTorch, a step whose loss was not handed over is recorded just before that changes the
-    parameters, and its settings are noted. A model of `gradviz.nn` gives ``params``.
+    With a ``model`` of PyTorch, value and gradient of every node that it and the loss compute are recorded as well, for
+    such a step cannot be computed again: by ``"auto"`` above 64 KB norms, and everything every ``checkpoint`` steps.
+    An ``optimizer`` of PyTorch is noted, and a step that was not handed over is recorded just before it.
 
     ``budget=0.05`` lowers the level while recording takes more than 5 % of the time; an event says so.
-    ``progress=True`` shows how it goes. With ``world_size`` above 1 (or ``WORLD_SIZE`` in the environment, as
-    torchrun sets it) every process writes to ``path/rank-NNN``.
+    ``progress=True`` shows how it goes. With ``world_size`` above 1 (or ``WORLD_SIZE`` in the environment, as torchrun
+    sets it) every process writes to ``path/rank-NNN``.
 
-    If ``path`` already holds a run, ``exist`` decides: ``"number"`` renames the older run to
-    ``path.1`` (or the next free number), so a script can be run again and nothing is lost;
-    ``"overwrite"`` deletes it; ``"error"`` refuses. A directory with other files is never touched.
+    If ``path`` already holds a run, ``exist`` decides: ``"number"`` renames the older run to ``path.1`` (or the next
+    free number); ``"overwrite"`` deletes it; ``"error"`` refuses. A directory with other files is never touched.
 
     Raises TraceBusyError while another trace writes there, and TraceError when the directory or, in ``step``, the row
     cannot be written; the earlier rows stay readable. With ``on_error="warn"`` that row is a RuntimeWarning, and the
@@ -198,7 +193,7 @@ class Trace(Watching):
         """Write an event of a kind of your own into ``events.jsonl``; ``step`` is the last one recorded if not given.
 
         Raises GradvizValueError for one of the kinds that the trace itself writes: ``structure``, ``level``,
-        ``optimizer``, ``update``, ``inputs``, ``end``.
+        ``optimizer``, ``update``, ``inputs``, ``missed``, ``end``.
         """
         self._write_event(kind, text, step, data)
 
