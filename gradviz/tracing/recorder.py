@@ -63,9 +63,9 @@ def trace(
     Each step records the loss and, of every parameter, the value and the gradient, as one row that is complete on disk
     (though not yet safe from a power failure) when ``step`` returns. Read it with `open_run`.
 
-    ``params`` maps names to objects with ``data`` and ``grad`` (Tensors, or your own): it is read anew at every step, so
-    entries may be replaced. A list of Tensors, or a model, will do as well. Without it, the parameters are those found
-    in the graph of the loss. ``meta`` is anything JSON can hold, up to 4 MB, and is kept in ``run.json``.
+    ``params`` maps names to objects with ``data`` and ``grad`` (Tensors, or your own), and is read anew at every step. A
+    list of Tensors, or a model, will do as well. Without it, the parameters are those found in the graph of the loss.
+    ``meta`` is anything JSON can hold, up to 4 MB, and is kept in ``run.json``.
 
     ``level`` says what is kept of arrays (numbers always are): ``"full"`` everything; ``"stats"`` minimum, maximum,
     mean, norm, counts of zeros, NaNs and infinities, and a histogram of magnitudes; ``"scalars"`` the norm.
@@ -80,8 +80,7 @@ def trace(
     An ``optimizer`` of PyTorch is noted, and a step that was not handed over is recorded just before it.
 
     ``budget=0.05`` lowers the level while recording takes more than 5 % of the time; an event says so.
-    ``progress=True`` shows how it goes. With ``world_size`` above 1 (or ``WORLD_SIZE`` in the environment, as torchrun
-    sets it) every process writes to ``path/rank-NNN``.
+    ``progress=True`` shows how it goes. With ``world_size`` above 1 (by torchrun) every process has ``path/rank-NNN``.
 
     If ``path`` already holds a run, ``exist`` decides: ``"number"`` renames the older run to ``path.1`` (or the next
     free number); ``"overwrite"`` deletes it; ``"error"`` refuses. A directory with other files is never touched.
