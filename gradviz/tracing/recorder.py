@@ -63,7 +63,7 @@ def trace(
     Each step records the loss and, of every parameter, the value and the gradient, as one row that is complete on disk
     (though not yet safe from a power failure) when ``step`` returns. Read it with `open_run`.
 
-    ``params`` maps names to objects with ``data`` and ``grad`` (Tensors, or your own), and is read anew at every step. A
+    ``params`` maps names to objects with ``data`` and ``grad`` (Tensors, or your own), read anew at every step. A
     list of Tensors, or a model, will do as well. Without it, the parameters are those found in the graph of the loss.
     ``meta`` is anything JSON can hold, up to 4 MB, and is kept in ``run.json``.
 
