@@ -34,10 +34,9 @@ def held_names(wanted: set[int]) -> dict[int, str]:
     return names
 
 
-def held() -> Iterator[Iterator[tuple[Any, str]]]:
-    """Yield what the variables of the callers hold, as (object, name), one frame after the other from the nearest on."""
-    for variables in _visible(sys._getframe(1)):
-        yield _named(variables)
+def variables_held() -> Iterator[Mapping[str, Any]]:
+    """Yield the variables of the callers by their names, one frame after the other from the nearest on."""
+    yield from _visible(sys._getframe(1))
 
 
 def _visible(frame: FrameType | None) -> Iterator[Mapping[str, Any]]:

@@ -27,14 +27,13 @@ def frame(x: Any, params: Mapping[str, Any] | None = None) -> Frame:
 
     >>> import torch
     >>> w = torch.tensor(3.0, requires_grad=True)
-    >>> found = frame(w * w)
+    >>> found = frame(w * w)  # the result is at hand, so its value is as good as saved
     >>> found.value(1), found.grad("w"), w.grad, found.graph.nodes[1].attrs["origin"]
-    (9.0, 6.0, None, 'replayed')
+    (9.0, 6.0, None, 'saved')
     """
     return after.frame_after(x, params)
 
 
 def position(x: Any, t: Any) -> int | None:
     """Return the id of the node that ``t`` is in the graph of ``x``."""
-    walk = after.walk_of(x)
-    return walk.places.get(walk.key_of(t)) if hasattr(t, "grad_fn") else None
+    return after.position_after(x, t)

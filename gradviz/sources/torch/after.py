@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from gradviz.errors import GradvizTypeError
 from gradviz.graphs import Frame
-from gradviz.sources import naming
-from gradviz.sources.torch.framing import Structure, frame_of, structure_of
+from gradviz.sources.torch.framing import Structure, frame_of, needed, structure_of
 from gradviz.sources.torch.gradients import differentiate
+from gradviz.sources.torch.holding import Held
 from gradviz.sources.torch.replay import replay
 from gradviz.sources.torch.saved import FREED
 from gradviz.sources.torch.walking import Spot, Walk
 
-__all__ = ["frame_after", "structure_after", "walk_of"]
+__all__ = ["frame_after", "position_after", "structure_after", "walk_of"]
+
+LATELY_LIMIT = 8  # structures that are remembered: a training loop makes the same one in every step
+LATELY_SIZE = 5000  # ... of at most so many nodes
+_LATELY: dict[Any, Structure] = {}
 
 SPENT = "gone, but of leaves and of the result: backward() has freed them; call this before it, give it "
 SPENT += "retain_graph=True, or record with gradviz.capture"
@@ -40,26 +44,35 @@ def walk_of(x: Any) -> Walk:
 def structure_after(x: Any, params: Mapping[str, Any] | None) -> tuple[Walk, Structure]:
     """Return the graph of a result as its frame has it, without a backward pass."""
     walk = walk_of(x)
-    found = Found(walk)
-    _work_out(walk, found)
-    return walk, _structure(walk, found, params)
+    held = Held(walk)
+    _work_out(walk, held)
+    return walk, _structure(walk, held, params)
 
 
 def frame_after(x: Any, params: Mapping[str, Any] | None) -> Frame:
     """Return the frame of a result; the program finds its graph, its ``.grad`` and its random numbers as they were."""
     walk = walk_of(x)
-    found = Found(walk)
-    values = _work_out(walk, found)
+    held = Held(walk)
+    values = _work_out(walk, held)
     if is_spent(walk):
         gradients = _gradients_left(walk)
     else:
-        gradients = differentiate(walk, [*found.tensors, *(spot.tensor for spot in walk.spots if spot.tensor is not None)])
-    made = _structure(walk, found, params)
+        gradients = differentiate(
+            walk, [*held.tensors, *(spot.tensor for spot in walk.spots if spot.tensor is not None)]
+        )
+    made = _structure(walk, held, params)
     meta = {"source": "torch", "how": "after the fact", "values": values, "gradients": gradients}
     frame = frame_of(walk.spots, made, meta=meta)
     for spot in walk.spots:  # the frame must not keep the program's graph alive
         spot.key = spot.tensor = spot.value = spot.grad = None
     return frame
+
+
+def position_after(x: Any, t: torch.Tensor) -> int | None:
+    """Return the id of the node that a tensor is in the graph of a result."""
+    walk = walk_of(x)
+    place = walk.places.get(walk.key_of(t))
+    return None if place is None else needed(walk.spots, walk.outputs).index(place)
 
 
 def is_spent(walk: Walk) -> bool:
@@ -68,9 +81,9 @@ def is_spent(walk: Walk) -> bool:
     return bool(keeping) and all(FREED in kept.troubles for kept in keeping)
 
 
-def _work_out(walk: Walk, found: Found) -> str:
+def _work_out(walk: Walk, held: Held) -> str:
     """Give every spot the value that is known or can be worked out, and say how many are."""
-    for t in found.tensors:
+    for t in held.tensors:
         if t._version == 0:
             walk.has(t)
     rejected = replay(walk)
@@ -91,44 +104,40 @@ def _gradients_left(walk: Walk) -> str:
     return ".grad of the parameters"
 
 
-class Found:
-    """The tensors of this graph that the callers hold in variables, and under which names."""
-
-    def __init__(self, walk: Walk) -> None:
-        self.names: dict[Any, str] = {}
-        self.tensors: list[torch.Tensor] = []
-        for variables in naming.held():
-            for value, name in _tensors(variables):
-                key = walk.key_of(value)
-                if key in walk.places:
-                    self.names.setdefault(key, name)
-                    self.tensors.append(value)
-
-
-def _tensors(variables: Iterator[tuple[Any, str]]) -> Iterator[tuple[torch.Tensor, str]]:
-    """Yield the tensors among what variables hold, and those that modules have as attributes."""
-    for value, name in variables:
-        kind = type(value)
-        if issubclass(kind, torch.Tensor):
-            yield value, name
-        elif issubclass(kind, torch.nn.Module):
-            for path, module in value.named_modules():
-                for attribute, inner in list(vars(module).items()):
-                    if isinstance(inner, torch.Tensor):
-                        yield inner, ".".join(filter(None, (name, path, attribute)))
-
-
-def _structure(walk: Walk, found: Found, params: Mapping[str, Any] | None) -> Structure:
-    given = {walk.key_of(t): str(name) for name, t in (params or {}).items() if isinstance(t, torch.Tensor)}
+def _structure(walk: Walk, held: Held, params: Mapping[str, Any] | None) -> Structure:
+    """Name everything and return the graph; that of an equal structure, if there was one lately."""
+    given: dict[Any, str] = {}
+    paths: dict[Any, tuple[str, ...]] = {}
+    for name, t in (params or {}).items():
+        if isinstance(t, torch.Tensor):
+            key = walk.key_of(t)
+            given[key] = str(name)
+            if isinstance(t, torch.nn.Parameter):
+                paths[key] = tuple(str(name).split(".")[:-1])
     for spot in walk.spots:
-        spot.name = given.get(spot.key) or found.names.get(spot.key)
-    paths = {
-        walk.key_of(t): tuple(str(name).split(".")[:-1])
-        for name, t in (params or {}).items()
-        if isinstance(t, torch.nn.Parameter)
-    }
-    _scope(walk.spots, paths)
-    return structure_of(walk.spots, walk.outputs)
+        spot.name = given.get(spot.key) or held.names.get(spot.key)
+    if paths:
+        _scope(walk.spots, paths)
+    if len(walk.spots) > LATELY_SIZE:
+        return structure_of(walk.spots, walk.outputs)
+    key = _form(walk)
+    if key not in _LATELY:
+        while len(_LATELY) >= LATELY_LIMIT:
+            _LATELY.pop(next(iter(_LATELY)), None)
+        _LATELY[key] = structure_of(walk.spots, walk.outputs)
+    return _LATELY[key]
+
+
+def _form(walk: Walk) -> Any:
+    """Return something that is equal for walks of equal graphs only."""
+    spots = [
+        (
+            spot.op, spot.kind, *spot.inputs, spot.shape, spot.dtype, spot.name, spot.scope, spot.origin, spot.saved,
+            spot.index, spot.rule, repr(spot.kwargs) if spot.kwargs else "", len(spot.args),
+        )
+        for spot in walk.spots
+    ]  # fmt: skip
+    return tuple(spots), tuple(walk.outputs)
 
 
 def _scope(spots: Sequence[Spot], paths: Mapping[Any, tuple[str, ...]]) -> None:

@@ -32,11 +32,12 @@ __all__ = ["Operand", "Rule", "rule_of"]
 
 OPERAND = re.compile(r"(\*?)([A-Za-z_0-9]+|-)([!#~]?)(\?([A-Za-z_0-9]*))?(=?)")
 CAMEL_UNARY = (
-    "abs acos acosh angle asin asinh atan atanh ceil conj conj_physical cos cosh deg2rad digamma erf erfc erfinv exp "
-    "exp2 expm1 floor frac lgamma log log10 log1p log2 neg rad2deg reciprocal relu round rsqrt sgn sigmoid sign sin "
-    "sinc sinh sqrt tan tanh trunc t view_as_real view_as_complex"
-).split()
-NN_UNARY = "hardsigmoid hardswish mish silu".split()
+    "abs", "acos", "acosh", "angle", "asin", "asinh", "atan", "atanh", "ceil", "conj", "conj_physical", "cos", "cosh",
+    "deg2rad", "digamma", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "frac", "lgamma", "log", "log10",
+    "log1p", "log2", "neg", "rad2deg", "reciprocal", "relu", "round", "rsqrt", "sgn", "sigmoid", "sign", "sin",
+    "sinc", "sinh", "sqrt", "tan", "tanh", "trunc", "t", "view_as_real", "view_as_complex",
+)  # fmt: skip
+NN_UNARY = ["hardsigmoid", "hardswish", "mish", "silu"]
 
 TABLE = {
     # arithmetic
@@ -88,6 +89,8 @@ TABLE = {
     "BaddbmmBackward0": "baddbmm self batch1 batch2 | beta alpha",
     "AddbmmBackward0": "addbmm self batch1 batch2 | beta alpha",
     # shapes
+    "BackwardHookFunctionBackward": "module_hook=aten.alias self",
+    "AsStridedBackward0": "as_strided self | size stride storage_offset",
     "AliasBackward0": "aten.alias self",
     "TransposeBackward0": "transpose self | dim0 dim1",
     "TransposeBackward1": "transpose self | dim0 dim1",
@@ -233,6 +236,7 @@ TABLE = {
     "NativeLayerNormBackward0": "layer_norm=own.layer_norm input weight? bias? result2~ | normalized_shape",
     "NativeGroupNormBackward0": "group_norm=aten.native_group_norm input weight? bias?weight | N C HxW group eps",
     "NativeDropoutBackward0": "dropout=own.dropout self result1~ | p",
+    "WeightNormInterfaceBackward0": "weight_norm=aten._weight_norm_interface v g | dim",
     "MkldnnRnnLayerBackward0": (
         "rnn_layer=aten.mkldnn_rnn_layer input weight0 weight1 weight2 weight3 hx_ cx_ | "
         "reverse batch_sizes mode hidden_size num_layers has_biases bidirectional batch_first train"
@@ -275,6 +279,11 @@ class Operand:
     evidence: str = ""
     is_keyword: bool = False
 
+    @property
+    def is_edge(self) -> bool:
+        """Tell whether an edge of the node leads to it."""
+        return not (self.is_saved or self.is_number or self.is_hidden)
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -284,16 +293,14 @@ class Rule:
     func: Callable[..., Any]
     operands: tuple[Operand, ...]
     extras: tuple[tuple[str, str], ...]
-    skips: int = 0
+    skips: int  # edges at the beginning that lead nowhere
+    count: int  # edges that there have to be; -1 for any number
 
     def takes(self, edges: Sequence[tuple[Any, int]]) -> bool:
         """Tell whether a node has the edges that this rule is about."""
-        by_edge = [o for o in self.operands if not (o.is_saved or o.is_number or o.is_hidden)]
-        if any(edge[0] is not None for edge in edges[: self.skips]):
+        if self.skips and any(edge[0] is not None for edge in edges[: self.skips]):
             return False
-        if any(o.is_list for o in by_edge):
-            return True
-        return len(edges) == len(by_edge) + self.skips
+        return self.count in {-1, len(edges)}
 
 
 @lru_cache(maxsize=4096)
@@ -313,12 +320,16 @@ def rule_of(node: str) -> Rule | None:
     if func is None:
         return None
     extras = [word.partition("=") for word in tail.split()]
+    taken = tuple([_operand(word) for word in operands if word != "-"])
+    by_edge = [operand for operand in taken if operand.is_edge]
+    skips = operands.count("-")
     return Rule(
         op or path.rpartition(".")[2],
         func,
-        tuple([_operand(word) for word in operands if word != "-"]),
+        taken,
         tuple([(name, given or name) for name, _, given in extras]),
-        operands.count("-"),
+        skips,
+        -1 if any(operand.is_list for operand in by_edge) else len(by_edge) + skips,
     )
 
 

@@ -13,7 +13,7 @@ from gradviz.sources.naming import unique_names
 from gradviz.sources.torch.calls import Call
 from gradviz.sources.torch.edges import CallNumbers
 from gradviz.sources.torch.looks import attributes, look_at
-from gradviz.sources.torch.numbers import number
+from gradviz.sources.torch.numbers import numbers
 
 __all__ = ["Structure", "frame_of", "needed", "structure_of"]
 
@@ -62,8 +62,8 @@ def frame_of(
 ) -> Frame:
     """Return the frame of calls whose structure is known, with all their numbers copied."""
     kept = [calls[place] for place in made.places]
-    values = [number(call.value) for call in kept]
-    grads = [number(call.grad) for call in kept]
+    values = numbers([call.value for call in kept])
+    grads = numbers([call.grad for call in kept])
     edges = CallNumbers(made.graph, kept, values, grads)
     return Frame(made.graph, values, grads, edges, step, meta or {})
 
@@ -74,6 +74,8 @@ def _node(i: int, name: str, call: Call, ids: Mapping[int, int], sites: own.Site
     attrs = attributes(call) if call.kind == "op" else {}
     if call.origin:
         attrs = {**attrs, "origin": call.origin}
+        if call.kind == "op":
+            attrs["saved"] = getattr(call, "saved", ())
     return Node(
         id=i,
         name=name,

@@ -70,17 +70,18 @@ def _pull(walk: Walk, roots: list[torch.Tensor], blocked: set[Any]) -> int:
     behind = _behind(walk, blocked)
     edges, places, left_out = [], [], 0
     for place, spot in enumerate(walk.spots):
-        edge = _edge(walk, spot.key)
-        if edge is None:
+        key = spot.key
+        node, nr = key if type(key) is tuple else (walk.accumulators.get(key), 0)
+        if node is None or type(nr) is str:
             continue
-        if edge.node in behind:
+        if node in behind:
             left_out += 1
             continue
-        edges.append(edge)
+        edges.append(GradientEdge(node, nr))
         places.append(place)
     grads = torch.autograd.grad(roots, edges, retain_graph=True, allow_unused=True)
     for place, grad in zip(places, grads, strict=True):
-        walk.spots[place].grad = None if grad is None else grad.detach()
+        walk.spots[place].grad = grad
     return left_out
 
 
@@ -93,14 +94,6 @@ def _behind(walk: Walk, blocked: set[Any]) -> set[Any]:
         if node in found or node in blocked:
             found.update(operand for operand, _ in walk.edges[node] if operand is not None)
     return found
-
-
-def _edge(walk: Walk, key: Any) -> Any:
-    """Return where the gradient of a spot arrives; None if none can."""
-    if isinstance(key, tuple):
-        return None if isinstance(key[1], str) else GradientEdge(key[0], key[1])
-    accumulator = walk.accumulators.get(key)
-    return None if accumulator is None else GradientEdge(accumulator, 0)
 
 
 @contextlib.contextmanager

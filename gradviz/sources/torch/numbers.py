@@ -69,7 +69,7 @@ def copied(t: torch.Tensor) -> torch.Tensor | None:
     (tensor([1., 1.]), True)
     """
     if type(t) in ORDINARY and t.layout is STRIDED and not t.is_quantized and not t.is_nested and t.data_ptr():
-        return t.detach().clone()
+        return (t.detach() if t.requires_grad else t).clone()
     with torch.no_grad():
         found = plain(t)
         return None if found is None else found.clone()
@@ -101,20 +101,21 @@ def numbers(tensors: Sequence[torch.Tensor | None]) -> list[Any]:
     [array([1., 2.], dtype=float32), None, 3.0]
     """
     with torch._C.DisableTorchFunction():
-        return [None if t is None else _quickly(t) if type(t) is torch.Tensor else number(t) for t in tensors]
+        return [None if t is None else _quickly(t) if type(t) in ORDINARY else number(t) for t in tensors]
 
 
 def _quickly(t: torch.Tensor) -> Any:
     """Return the number of an ordinary tensor; those on the CPU without a detour."""
-    if t.dtype in NUMPY_KNOWS and t.data_ptr() and not t.requires_grad:
+    if t.dtype in NUMPY_KNOWS and t.layout is STRIDED and t.data_ptr():
         try:
-            array = t.numpy()
+            array = (t.detach() if t.requires_grad else t).numpy()
         except (RuntimeError, TypeError):  # on another device, or it stands for its conjugate
             return number(t)
+        if not array.ndim:
+            return float(array) if array.dtype.kind in "biuf" else number(t)
         if array.ndim == 2 and array.T.flags.c_contiguous:  # a transposed weight: copied as it lies
             return np.ndarray(array.shape, array.dtype, array.T.tobytes(), strides=array.strides)
-        if array.ndim:
-            return np.ndarray(array.shape, array.dtype, array.tobytes())
+        return np.ndarray(array.shape, array.dtype, array.tobytes())
     return number(t)
 
 

@@ -63,6 +63,12 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
         return False
     if one.layout is not torch.strided or other.layout is not torch.strided:
         return bool(torch.equal(one.to_dense(), other.to_dense()))
+    if one.is_floating_point() and not (one.is_neg() or other.is_neg()):
+        if one.data_ptr() == other.data_ptr() and one.stride() == other.stride():
+            return True  # a view of the same memory
+        if one.is_contiguous() and other.is_contiguous():
+            words = WORDS[one.element_size()]
+            return bool(torch.equal(one.view(words), other.view(words)))
     return bool(torch.equal(_words(one), _words(other)))
 
 
@@ -72,14 +78,17 @@ class Replay:
     def __init__(self, walk: Walk, rejected: set[str]) -> None:
         self.spots = walk.spots
         self.rejected = rejected
-        self.tensors: list[Any] = [None if spot.tensor is None else spot.tensor.detach() for spot in walk.spots]
+        self.tensors: list[Any] = [spot.tensor for spot in walk.spots]
+        self.numbers = {i: spot.number for i, spot in enumerate(walk.spots) if spot.number is not None}
         self.results: dict[int, list[Any]] = {}
         self.used: set[str] = set()  # rules that gave a value
         self.is_made = [False] * len(walk.spots)  # whether a value was worked out here
 
     def run(self) -> None:
         """Work out everything that is not known yet, in order."""
-        wanted = {spot.inputs[0] for i, spot in enumerate(self.spots) if self._is_part(spot) and self.tensors[i] is None}
+        wanted = {
+            spot.inputs[0] for i, spot in enumerate(self.spots) if self._is_part(spot) and self.tensors[i] is None
+        }
         for i, spot in enumerate(self.spots):
             if self._is_part(spot):
                 if self.tensors[i] is None:
@@ -94,15 +103,18 @@ class Replay:
                     self.used |= {spot.rule} if self.is_made[i] else set()
 
     def refuted(self) -> set[str]:
-        """Return the rules that do not give a value that was kept, and those that led to them."""
-        found: set[str] = set()
+        """Return the rules that do not give a value that was kept; if it may have been their operands, those too."""
+        certain: set[str] = set()
+        suspected: set[str] = set()
         for i, spot in enumerate(self.spots):
             kept = self.tensors[i]
             if spot.rule and kept is not None and not self.is_made[i] and self._is_worth_it(spot):
                 again = self._called(spot)
                 if again and again[0].dtype == kept.dtype and not same_bits(again[0], kept):
-                    found |= self._behind(i)
-        return found
+                    behind = self._behind(i)
+                    suspected |= behind
+                    certain |= behind if len(behind) == 1 else set()
+        return certain or suspected
 
     def _is_worth_it(self, spot: Spot) -> bool:
         return spot.rule in self.used or any(self.is_made[src] for src in spot.inputs)
@@ -124,19 +136,20 @@ class Replay:
         """Return the results of a call that is made again; none if it cannot be."""
         if spot.func is None or spot.rule in self.rejected:
             return []
-        operands = [self._given(src) for src in spot.inputs]
+        operands = [self.numbers.get(src, self.tensors[src]) for src in spot.inputs]
         if any(operand is None for operand in operands):
             return []
+        if spot.op == "as_strided" and self.is_made[spot.inputs[0]]:
+            return []  # the strides are those of the tensor that the program had
         given = iter(operands)
         try:
-            out = spot.func(*filled(tuple(spot.args), given), **filled(dict(spot.kwargs), given))
+            if spot.is_plain:
+                out = spot.func(*operands, **spot.kwargs)
+            else:
+                out = spot.func(*filled(tuple(spot.args), given), **filled(dict(spot.kwargs), given))
         except Exception:  # whatever the reason, the value is not known
             return []
         return [out] if isinstance(out, torch.Tensor) else flattened(out)
-
-    def _given(self, src: int) -> Any:
-        number = self.spots[src].number
-        return self.tensors[src] if number is None else number
 
     def _set(self, i: int, spot: Spot, found: list[Any], nr: int) -> None:
         if nr < len(found) and found[nr].shape == spot.shape and dtype_name(found[nr]) == spot.dtype:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +16,8 @@ PACKED = "packed"  # hooks hold something else instead, which only they can turn
 RERUN = "rerun"  # ... by running a checkpointed block of the program again
 CHECKPOINT = "torch.utils.checkpoint"
 SIGN_BIT = 1 << 63
+
+PLAIN = frozenset((float, bool, str, type(None)))
 
 NumberOf = float | complex
 
@@ -38,13 +40,15 @@ class Kept:
     def number(self, name: str) -> Any:
         """Return something else that the node has kept: an axis, an exponent; None if there is nothing."""
         try:
-            return signed(getattr(self.node, "_saved_" + name, None))
+            value = getattr(self.node, "_saved_" + name, None)
         except RuntimeError:
             return None
+        return value if type(value) in PLAIN else signed(value)
 
     def numbers(self) -> Mapping[str, Any]:
         """Return everything that is kept and no tensor."""
-        names = [name for name, is_tensor in _fields(type(self.node)) if not is_tensor and "_sym_" not in name]
+        kind: Any = type(self.node)
+        names = [name for name, is_tensor in _fields(kind) if not is_tensor and "_sym_" not in name]
         found = {name: self.number(name) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 
@@ -57,15 +61,37 @@ def read(node: Any) -> Kept:
     ['other', 'self']
     """
     kept = Kept(node)
-    if hasattr(node, "_raw_saved_tensors"):  # an autograd.Function
-        _read(kept, "tensors", "_raw_saved_tensors", "saved_tensors")
-        if type(node).__module__.startswith(CHECKPOINT) or type(node).__name__ == "CheckpointFunctionBackward":
-            kept.troubles.add(RERUN)
-        return kept
-    for name, is_tensor in _fields(type(node)):
-        if is_tensor:
-            _read(kept, name, "_raw_saved_" + name, "_saved_" + name)
+    kind: Any = type(node)
+    for name, raw_name, full_name in _tensor_fields(kind):
+        try:
+            raw = getattr(node, raw_name)
+            if type(raw) is tuple or _is_packed(raw):
+                _read_several(kept, name, raw if type(raw) is tuple else (raw,), full_name)
+            else:
+                kept.tensors[name] = getattr(node, full_name)
+        except RuntimeError as error:
+            kept.troubles.add(CHANGED if "inplace operation" in str(error) else FREED)
+    if kind.__name__ == "CheckpointFunctionBackward" or CHECKPOINT in kind.__module__:
+        kept.troubles.add(RERUN)
     return kept
+
+
+def _read_several(kept: Kept, name: str, holders: Sequence[Any], full_name: str) -> None:
+    """Read what is kept in several parts, or by hooks, unless reading would call them."""
+    packed = [holder.data for holder in holders if holder is not None and _is_packed(holder)]
+    if not packed:
+        kept.tensors[name] = getattr(kept.node, full_name)
+        return
+    is_checkpoint = any(type(data).__module__.startswith(CHECKPOINT) for data in packed)
+    kept.troubles.add(RERUN if is_checkpoint else PACKED)
+
+
+def _is_packed(holder: Any) -> bool:
+    """Tell whether hooks hold a tensor; what was kept without them is the tensor itself."""
+    if HAS_HOOK:
+        return holder.unpack_hook is not None
+    data = holder.data  # an older PyTorch
+    return data is not None and not isinstance(data, torch.Tensor)
 
 
 def signed(value: Any) -> Any:
@@ -88,14 +114,15 @@ def wrapped_number(t: torch.Tensor) -> NumberOf | None:
     >>> wrapped_number((x * 3).grad_fn._saved_other), wrapped_number(torch.tensor(3))
     (3, None)
     """
-    narrow = _NARROW.get(t.dtype)
-    if narrow is None or t.dim() or t.requires_grad:
+    narrow = None if t.dim() or t.requires_grad else _NARROW.get(t.dtype)
+    if narrow is None:
         return None
     is_wrapped = torch.result_type(narrow, t) == narrow.dtype
     number: NumberOf = t.item()
     return number if is_wrapped else None
 
 
+HAS_HOOK = hasattr(torch._C._autograd.SavedTensor, "unpack_hook")
 _NARROW = {
     torch.float64: torch.zeros((), dtype=torch.float32),
     torch.int64: torch.zeros((), dtype=torch.int32),
@@ -110,23 +137,9 @@ def _fields(kind: type) -> tuple[tuple[str, bool], ...]:
     return tuple((name[7:], "_raw" + name in known) for name in known if name.startswith("_saved_"))
 
 
-def _read(kept: Kept, name: str, raw_name: str, full_name: str) -> None:
-    """Read one thing that is kept, unless reading would call hooks."""
-    try:
-        raw = getattr(kept.node, raw_name)
-        holders = raw if isinstance(raw, tuple | list) else (raw,)
-        packed = [holder.data for holder in holders if holder is not None and _is_packed(holder)]
-        if packed:
-            is_checkpoint = any(type(data).__module__.startswith(CHECKPOINT) for data in packed)
-            kept.troubles.add(RERUN if is_checkpoint else PACKED)
-            return
-        kept.tensors[name] = getattr(kept.node, full_name)
-    except RuntimeError as error:
-        kept.troubles.add(CHANGED if "inplace operation" in str(error) else FREED)
-
-
-def _is_packed(holder: Any) -> bool:
-    if hasattr(holder, "unpack_hook"):
-        return holder.unpack_hook is not None
-    data = holder.data  # before PyTorch 2.10
-    return data is not None and not isinstance(data, torch.Tensor)
+@lru_cache(maxsize=4096)
+def _tensor_fields(kind: type) -> tuple[tuple[str, str, str], ...]:
+    """Return the names of the tensors that nodes of this kind keep, and of the attributes that have them."""
+    if hasattr(kind, "_raw_saved_tensors"):  # an autograd.Function
+        return (("tensors", "_raw_saved_tensors", "saved_tensors"),)
+    return tuple((name, "_raw_saved_" + name, "_saved_" + name) for name, is_tensor in _fields(kind) if is_tensor)

@@ -11,7 +11,7 @@ import torch
 
 from gradviz.sources.torch.backward_nodes import Operand, Rule, rule_of
 from gradviz.sources.torch.calls import SLOT, Call
-from gradviz.sources.torch.numbers import dtype_name
+from gradviz.sources.torch.numbers import NAMES, dtype_name
 from gradviz.sources.torch.saved import Kept, read, wrapped_number
 
 __all__ = ["Spot", "Walk", "op_name"]
@@ -19,8 +19,7 @@ __all__ = ["Spot", "Walk", "op_name"]
 Key = Any  # of a value: (node, number of its result), or the id of a leaf
 BACKWARD_NAME = re.compile(r"Backwards?\d*$")
 CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])")
-ONE_BY_DEFAULT = frozenset(("alpha", "beta", "step", "input_scale"))
-OFF_BY_DEFAULT = frozenset(("keepdim", "ceil_mode"))
+USUAL = {"alpha": 1, "beta": 1, "input_scale": 1, "keepdim": False, "ceil_mode": False}
 
 
 class Spot(Call):
@@ -28,16 +27,18 @@ class Spot(Call):
 
     ``tensor`` has its value, if any tensor of the program has; ``key`` says whose value it is; ``rule`` is the name of
     the rule by which it can be called again; ``saved`` are the places of the operands that were kept for backward, and
-    ``"y"`` for the result; ``number`` is what a node has kept as a number.
+    ``"y"`` for the result; ``number`` is what a node has kept as a number; ``is_plain`` says that all positional
+    arguments are operands and no keyword is one.
     """
 
-    __slots__ = ("key", "number", "rule", "saved", "tensor")
+    __slots__ = ("is_plain", "key", "number", "rule", "saved", "tensor")
 
-    def __init__(self, op: str, kind: str = "op", inputs: Sequence[int] = (), **known: Any) -> None:
-        super().__init__(op, kind, inputs, **known)
+    def __init__(self, op: str, kind: str, inputs: Sequence[int], shape: tuple[int, ...], dtype: str) -> None:
+        super().__init__(op, kind, inputs, shape=shape, dtype=dtype)
         self.key: Key = None
         self.tensor: Any = None
         self.number: Any = None
+        self.is_plain = False
         self.rule = ""
         self.saved: tuple[int | str, ...] = ()
 
@@ -122,17 +123,17 @@ class Walk:
 
     def leaf(self, t: torch.Tensor) -> int:
         """Return the place of a leaf: a parameter if it requires a gradient, a number of an expression, an input."""
-        if id(t) in self.places:
-            return self.places[id(t)]
-        number = wrapped_number(t)
-        kind = "param" if t.requires_grad else "input" if number is None else "const"
-        spot = Spot(kind, kind, shape=tuple(t.shape), dtype=dtype_name(t))
+        place = self.places.get(id(t))
+        if place is not None:
+            return place
+        kind = "param" if t.requires_grad else "input" if wrapped_number(t) is None else "const"
+        spot = Spot(kind, kind, (), tuple(t.shape), dtype_name(t))
         spot.tensor = t
         return self._add(id(t), spot)
 
     def _constant(self, value: Any) -> int:
         """Return the place of a number that a node has kept, or of an operand that it has not (None)."""
-        spot = Spot("const", "const", shape=(), dtype="float32")
+        spot = Spot("const", "const", (), (), "float32")
         if value is not None:
             spot.number = value
             spot.tensor = torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
@@ -153,23 +154,25 @@ class Walk:
     def _enter(self, node: Any) -> None:
         """Add the call of one node, its leaves before it and its results behind it."""
         kept = self.kept[node] = read(node)
-        rule = rule_of(node.name())
+        name, edges = node.name(), self.edges[node]
+        rule = rule_of(name)
         results = node._input_metadata
         shape, dtype = _look(results, 0)
-        spot = Spot(rule.op if rule else op_name(node.name()), shape=shape, dtype=dtype)
-        if rule is None or not rule.takes(self.edges[node]):
-            spot.inputs = [self._operand(edge) for edge in self.edges[node] if edge[0] is not None]
+        if rule is None or not rule.takes(edges):
+            spot = Spot(rule.op if rule else op_name(name), "op", (), shape, dtype)
+            spot.inputs = [self._operand(edge) for edge in edges if edge[0] is not None]
             spot.kwargs = kept.numbers()
         else:
-            Filling(self, spot, rule, kept).fill(self.edges[node])
-        used = self.results(node)
-        if used == [0]:
+            spot = Spot(rule.op, "op", (), shape, dtype)
+            Filling(self, spot, rule, kept).fill(name, edges)
+        used = self._used[node]
+        if len(used) == 1 and 0 in used:
             self._add((node, 0), spot)
             return
         place = self._add((node, "all"), spot)
-        for nr in used:
+        for nr in self.results(node):
             shape, dtype = _look(results, nr)
-            part = Spot("getitem", inputs=[place], shape=shape, dtype=dtype)
+            part = Spot("getitem", "op", [place], shape, dtype)
             part.index = nr
             self._add((node, nr), part)
 
@@ -180,11 +183,18 @@ class Walk:
         for t in self.roots:
             self.has(t)
         for node, kept in self.kept.items():
-            keys = {self.has(t) for t in _tensors(kept)}
-            spot = self.spots[self.places.get((node, "all"), self.places.get((node, 0), -1))]
-            if keys:
-                places: list[int | str] = [i for i, src in enumerate(spot.inputs) if self.spots[src].key in keys]
-                spot.saved = (*places, *(["y"] if any((node, nr) in keys for nr in self._used[node]) else []))
+            keys = [self.has(t) for t in kept.tensors.values() if t.__class__ is torch.Tensor]
+            keys += [self.has(t) for t in _others(kept)]
+            if not keys:
+                continue
+            place = self.places.get((node, 0))
+            spot = self.spots[
+                self.places[node, "all"] if place is None or self.spots[place].index is not None else place
+            ]
+            saved: list[int | str] = [i for i, src in enumerate(spot.inputs) if self.spots[src].key in keys]
+            if any(key.__class__ is tuple and key[0] is node for key in keys):
+                saved.append("y")
+            spot.saved = tuple(saved)
 
     def has(self, t: torch.Tensor) -> Key:
         """Note that a tensor has the value of a spot, and return what the value is known by."""
@@ -207,37 +217,40 @@ class Filling:
         self.hidden: dict[str, Any] = {}
         self.is_known = True  # whether nothing is missing that calling it again needs
 
-    def fill(self, edges: Sequence[tuple[Any, int]]) -> None:
+    def fill(self, node: str, edges: Sequence[tuple[Any, int]]) -> None:
         """Set inputs, arguments, keywords and function of the call."""
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
-        left = iter(edges)
+        left = iter(edges[self.rule.skips :] if self.rule.skips else edges)
         for operand in self.rule.operands:
-            found = self._filled(operand, left)
-            if operand.is_hidden:
-                self.hidden[operand.name] = found
-            elif operand.is_keyword:
+            edge = next(left) if operand.is_edge and not operand.is_list else NOTHING
+            if edge[0] is not None:
+                self.inputs.append(self.walk._operand(edge))
+                found: Any = SLOT
+            elif operand.is_hidden:
+                self.hidden[operand.name] = self.kept.tensors.get(operand.name)
+                continue
+            else:
+                found = self._filled(operand, left)
+            if operand.is_keyword:
                 kwargs[operand.name] = found
             else:
                 args.append(found)
-        self.spot.inputs = self.inputs
-        self.spot.args = args
-        self.spot.kwargs = kwargs | self._extras()
+        spot = self.spot
+        spot.inputs, spot.args = self.inputs, args
+        spot.kwargs = self._extras(kwargs) if self.rule.extras else kwargs
         if self.is_known:
             func: Callable[..., Any] = self.rule.func
-            self.spot.func = partial(func, **self.hidden) if self.hidden else func
-            self.spot.rule = self.kept.node.name()
+            spot.func = partial(func, **self.hidden) if self.hidden else func
+            spot.rule = node
+            spot.is_plain = len(args) == len(self.inputs) and all(given is SLOT for given in args)
 
     def _filled(self, operand: Operand, left: Iterator[tuple[Any, int]]) -> Any:
+        """Fill in what no edge leads to."""
         tensor = self.kept.tensors.get(operand.name)
         if operand.is_list:
             return self._kept_list(tensor) if operand.is_saved else self._all_left(left)
-        if operand.is_hidden:
-            return tensor
-        edge = NOTHING if operand.is_saved or operand.is_number else next(left)
-        if edge[0] is not None:
-            self.inputs.append(self.walk._operand(edge))
-        elif isinstance(tensor, torch.Tensor):
+        if isinstance(tensor, torch.Tensor):
             self.inputs.append(self.walk.leaf(tensor))
         elif operand.is_optional and self._is_absent(operand):
             return None
@@ -275,21 +288,18 @@ class Filling:
             return self.kept.tensors[name] is None
         return hasattr(self.kept.node, "_saved_" + name) and self.kept.number(name) in {None, (0,)}
 
-    def _extras(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def _extras(self, found: dict[str, Any]) -> dict[str, Any]:
         for name, given in self.rule.extras:
-            if given == "@shape":
+            if given[0] != "@":
+                value = self.kept.number(given)
+                if value is not None and not (name in USUAL and value == USUAL[name]):
+                    found[name] = value
+            elif given == "@shape":
                 found[name] = self.spot.shape
             elif given == "@plane":
                 found[name] = self.spot.shape[-2:]
-            elif given == "@dtype":
-                if self.inputs and self.walk.spots[self.inputs[0]].dtype != self.spot.dtype:
-                    found[name] = getattr(torch, self.spot.dtype)
-            else:
-                value = self.kept.number(given)
-                is_default = (name in ONE_BY_DEFAULT and value == 1) or (name in OFF_BY_DEFAULT and not value)
-                if not is_default:
-                    found[name] = value
+            elif self.inputs and self.walk.spots[self.inputs[0]].dtype != self.spot.dtype:
+                found[name] = getattr(torch, self.spot.dtype)
         return found
 
 
@@ -308,18 +318,21 @@ def op_name(node: str) -> str:
     return CAMEL.sub("_", name).lower() or "op"
 
 
-def _tensors(kept: Kept) -> Iterator[torch.Tensor]:
+def _others(kept: Kept) -> Iterator[torch.Tensor]:
+    """Yield the tensors in lists, and those of other classes."""
     for found in kept.tensors.values():
-        for t in found if isinstance(found, tuple | list) else (found,):
-            if isinstance(t, torch.Tensor):
-                yield t
+        if found is not None and found.__class__ is not torch.Tensor:
+            for t in found if isinstance(found, tuple | list) else (found,):
+                if isinstance(t, torch.Tensor):
+                    yield t
 
 
 def _look(results: Sequence[Any], nr: int) -> tuple[tuple[int, ...], str]:
     """Return shape and dtype of a result, as the node knows them."""
     if nr >= len(results):
         return (), "float32"
+    dtype = results[nr].dtype
     try:
-        return tuple(results[nr].shape), str(results[nr].dtype)[6:]
+        return tuple(results[nr].shape), NAMES.get(dtype) or str(dtype)[6:]
     except RuntimeError:  # a nested tensor has no shape
-        return (), str(results[nr].dtype)[6:]
+        return (), str(dtype)[6:]
