@@ -118,6 +118,20 @@ def test_updates_by_hand_are_no_part_of_the_next_step():
     assert [round(frame.value("w"), 4) for frame in cap] == [1.0, 1.4, 1.72, 1.976, 2.1808]
 
 
+def test_one_element_may_be_changed_by_hand(net, batch):
+    x, y = batch
+    with gradviz.capture(net) as cap:
+        for _ in range(3):
+            with torch.no_grad():
+                net.fc1.weight[0, 1] += 1e-3
+            F.cross_entropy(net(x), y).backward()
+            with torch.no_grad():
+                net.fc1.weight[0, 1] += 1e-3
+    values = [frame.value("fc1.weight")[0, 1] for frame in cap]
+    assert [round(float(values[i + 1] - values[i]), 6) for i in (0, 1)] == [0.002, 0.002]
+    assert [frame.graph["fc1.weight"].kind for frame in cap] == ["param"] * 3
+
+
 def test_several_backward_passes_over_one_graph_are_one_step():
     w = torch.tensor(2.0, requires_grad=True)
     with gradviz.capture() as cap:

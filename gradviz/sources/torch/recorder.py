@@ -22,7 +22,7 @@ from gradviz.sources.torch.measuring import Unchanged
 from gradviz.sources.torch.modules import Modules
 from gradviz.sources.torch.moments import Kept, Moment, Structures
 from gradviz.sources.torch.numbers import address
-from gradviz.sources.torch.tape import Tape, has_tensors, version
+from gradviz.sources.torch.tape import Tape, has_tensors, is_leaf, version
 
 __all__ = ["Capture"]
 
@@ -159,7 +159,7 @@ class Capture(Captured):
             place = address(args[0])
             self._unchanged.forget(place)
             self._tape.forget_leaves(place)
-            kind = kinds.SILENT if func.__name__ != "__get__" or args[0].is_leaf else kinds.CALL
+            kind = kinds.SILENT if func.__name__ != "__get__" or is_leaf(args[0]) else kinds.CALL
         if kind == kinds.SILENT or not self.is_listening:
             if self._leaves_inside is not None:
                 self._look_inside(args, kwargs)
@@ -217,7 +217,7 @@ class Capture(Captured):
         """Take note of the parameters that a block uses which is recorded as one node."""
         operands: list[torch.Tensor] = []
         with_slots([args, kwargs], operands)
-        self._leaves_inside.update((id(t), t) for t in operands if t.is_leaf and t.requires_grad)  # type: ignore[union-attr]
+        self._leaves_inside.update((id(t), t) for t in operands if is_leaf(t) and t.requires_grad)  # type: ignore[union-attr]
 
     def function_applied(self, cls: Any, args: Sequence[Any], kwargs: Mapping[str, Any], apply: Any) -> Any:
         """Make a call of a user's autograd.Function, and record it as one node."""

@@ -14,7 +14,7 @@ from gradviz.sources.torch.calls import Call, with_slots_in_args
 from gradviz.sources.torch.measuring import Unchanged, measured
 from gradviz.sources.torch.numbers import address, copied, dtype_name
 
-__all__ = ["Tape", "has_tensors", "version"]
+__all__ = ["Tape", "has_tensors", "is_leaf", "version"]
 
 UNSEEN_LIMIT = 100_000  # autograd nodes looked at to find what an unseen result was made of
 BACKWARD_NAME = re.compile(r"Backward\d*$")
@@ -69,12 +69,12 @@ class Tape:
     def forget_leaves(self, place: int) -> None:
         """Take the leaves at an address for others when they are met next: somebody may write there unseen."""
         for key, (t, _, _) in list(self._known.items()):
-            if t.is_leaf and address(t) == place:
+            if is_leaf(t) and address(t) == place:
                 del self._known[key]
 
     def _entered(self, t: torch.Tensor) -> int:
         """Enter a tensor that nothing on the tape has made."""
-        made_by = t.grad_fn
+        made_by = maker(t)
         if made_by is not None:
             begun = self._begun.get(made_by._sequence_nr()) if hasattr(type(made_by), "_forward_cls") else None
             if begun is not None:
@@ -109,17 +109,17 @@ class Tape:
 
     def _rewritten(self, t: torch.Tensor, place: int) -> int:
         """Enter a tensor that was written to, through a view of it or by something that was not seen."""
-        if t.is_leaf:
+        if is_leaf(t):
             self.forget(t)
             if t.requires_grad:
                 return self._entered(t)
         writer = self._writers.get(address(t))
         inputs = (place,) if writer is None or writer == place else (place, writer)
-        return self._add(Call("update", inputs=inputs), t, t.grad_fn)
+        return self._add(Call("update", inputs=inputs), t, maker(t))
 
     def _sources(self, made_by: Any) -> tuple[int, ...]:
         """Return the places that an unseen result was made of, found in its autograd graph."""
-        known = {(id(t.grad_fn), t.output_nr): place for t, _, place in self._known.values() if t.grad_fn is not None}
+        known = {(id(fn), t.output_nr): place for t, _, place in self._known.values() if (fn := maker(t)) is not None}
         found: dict[int, None] = {}
         seen, waiting = {id(made_by)}, [made_by]
         while waiting and len(seen) < UNSEEN_LIMIT:
@@ -139,20 +139,20 @@ class Tape:
 
     def add_results(self, call: Call, out: Any, changed: Sequence[torch.Tensor]) -> None:
         """Enter what a call has returned and what it has written to."""
+        updated = [t for t in changed if is_leaf(t) and t.requires_grad]  # by hand: another value of the leaf
+        for t in updated:
+            self.forget(t)
+        if any(out is t for t in updated) or (out is None and updated):
+            return
         if isinstance(out, torch.Tensor):
-            self._add(call, out, out.grad_fn)
+            self._add(call, out, maker(out))
         elif isinstance(out, tuple | list):
             self._add_several(call, out)
         elif changed:
-            first, changed = changed[0], changed[1:]
-            self._add(call, first, first.grad_fn)
+            self._add(call, changed[0], maker(changed[0]))
         place = len(self.calls) - 1
         for t in changed:
             self._writers[address(t)] = place
-            if t is out and t.is_leaf and t.requires_grad:  # an update: another value of the leaf
-                self.forget(t)
-        if call.value is None and changed and not isinstance(out, torch.Tensor):
-            self._writers[address(changed[0])] = place
 
     def _add_several(self, call: Call, out: Sequence[Any]) -> None:
         """Enter a call with several results, and each of them that is a tensor."""
@@ -163,7 +163,7 @@ class Tape:
         for index, t in enumerate(flat(out)):
             part = Call("getitem", inputs=(place,), scope=call.scope, site=call.site)
             part.index = index
-            self._add(part, t, t.grad_fn)
+            self._add(part, t, maker(t))
 
     def _add(self, call: Call, t: torch.Tensor, made_by: Any) -> int:
         """Enter a call with one result: what it has computed, and a hook for its gradient."""
@@ -217,6 +217,22 @@ class Tape:
         self._writers.clear()
         self._begun.clear()
         self.tensors = []
+
+
+def maker(t: torch.Tensor) -> Any:
+    """Return the autograd node that made a tensor; None for a leaf, and for a view that PyTorch forbids to ask."""
+    try:
+        return t.grad_fn
+    except RuntimeError:  # made without gradients, of something that was written to since
+        return None
+
+
+def is_leaf(t: torch.Tensor) -> bool:
+    """Tell whether nothing has made a tensor, as far as autograd is concerned."""
+    try:
+        return bool(t.is_leaf)
+    except RuntimeError:  # as in `maker`
+        return True
 
 
 def version(t: torch.Tensor) -> int:
