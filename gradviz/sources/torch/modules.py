@@ -52,6 +52,10 @@ class Modules:
                     return ".".join((*self.running[-1], key)), self.running[-1]
         return None, ()
 
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """Return the parameters of the model that are to change, by name."""
+        return {name: t for t, name, _ in self._leaves.values() if t.requires_grad}
+
     def _path(self, module: torch.nn.Module) -> Path:
         known = self._paths.get(id(module))
         if known is not None and known[0] is module:

@@ -120,7 +120,7 @@ class Presence:
 
         def steps(optimizer: Any, args: Any, kwargs: Any) -> None:
             if capture.is_listening:
-                capture.optimizer_steps()
+                capture.optimizer_steps(optimizer)
 
         self._stack.callback(torch_optimizers.register_optimizer_step_pre_hook(steps).remove)
         if not _active:

@@ -43,6 +43,8 @@ class Capture(Captured):
         if level not in LEVELS:
             raise GradvizValueError(f"level={level!r}", hint=f"choose one of {', '.join(LEVELS)}")
         self.on_step: Callable[[Moment], None] | None = None
+        self.optimizer: torch.optim.Optimizer | None = None  # the one that has stepped last
+        self.parameters: dict[str, torch.Tensor] = {}  # those of the last step and of the model, by name
         self._model = model
         self._level = level
         self._modules = Modules(model)
@@ -89,6 +91,7 @@ class Capture(Captured):
         self._cut()
         self._tape.close()
         self._unchanged = Unchanged()
+        self.optimizer, self.parameters = None, {}
 
     def abandon(self) -> None:
         """Record nothing more in this process: it is the child of a fork."""
@@ -336,8 +339,9 @@ class Capture(Captured):
             if place is not None and isinstance(g, torch.Tensor):
                 self._tape.set_grad(self._tape.calls[place], g)
 
-    def optimizer_steps(self) -> None:
+    def optimizer_steps(self, optimizer: torch.optim.Optimizer) -> None:
         """Take note that the parameters are about to be changed."""
+        self.optimizer = optimizer
         if self._is_done:
             self._cut()
 
@@ -350,6 +354,8 @@ class Capture(Captured):
         if outputs:
             structure = structure or self._structures.of(tape, outputs)
             self._kept.add(structure, tape.calls, has_values=self._level == "full")
+            if self.on_step is not None:
+                self.parameters = {**self._modules.parameters(), **tape.parameters(structure.graph, structure.places)}
         tape.close()
         self._tape = self._new_tape()
         if outputs and self.on_step is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from gradviz.graphs import Graph
 from gradviz.sources.torch.calls import Call, with_slots_in_args
 from gradviz.sources.torch.measuring import Unchanged, measured
 from gradviz.sources.torch.numbers import address, copied, dtype_name
@@ -200,6 +201,11 @@ class Tape:
         for call, t in zip(self.calls, self.tensors, strict=True):
             if call.kind == "param" and t is not None and t.grad is not None:
                 self.set_grad(call, t.grad)
+
+    def parameters(self, graph: Graph, places: Sequence[int]) -> dict[str, torch.Tensor]:
+        """Return the parameters of a graph, whose nodes are these calls, by name."""
+        pairs = ((node, self.tensors[place]) for node, place in zip(graph.nodes, places, strict=True))
+        return {node.name: t for node, t in pairs if node.kind == "param" and t is not None}
 
     def set_grad(self, call: Call, g: torch.Tensor) -> None:
         """Keep the gradient of a leaf."""
