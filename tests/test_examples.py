@@ -28,6 +28,7 @@ FILES = {
     "sin_and_slope": {"sin.png", "parabola.png"},
     "sweep_dask": {"runs", "answer.csv"},
     "sweep_joblib": {"runs", "answer.csv"},
+    "torch_pictures": {"torch-resnet50.png", "torch-transformer.png"},
     "torchrun_ddp": {"runs"},
     "three_ways": {"run", "graph.svg", "graph.png", "losses.csv", "fit.png"},
 }

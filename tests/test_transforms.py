@@ -1,5 +1,7 @@
 """Focus, collapse and fold: small, lawful, and with the right numbers."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,9 @@ from hypothesis import strategies as st
 from gradviz import draw
 from gradviz.errors import UnknownNameError
 from gradviz.graphs import EdgeTable, Frame, Graph, Node, Source
+from gradviz.style import Options
 from gradviz.transforms import collapse, focus, fold, fold_blocks, images
+from gradviz.views.cards import cards
 from tests.pictures import article, network, samples
 
 
@@ -234,9 +238,17 @@ def test_a_closed_block_says_how_often_it_is_there_and_what_it_hands_on():
 
 def test_a_picture_of_equal_layers_is_closed_after_it_is_folded():
     picture = draw(layers([4] * 12), fold=True, collapse=1, style="compact")
-    assert "×12" in picture.svg
-    assert "grad" in picture.svg
+    shown = re.sub("<[^>]*>", "", picture.svg)
+    assert "layers.0 … 11" in shown
+    assert "grad" in shown
+    assert "×12" in shown
     assert len(picture.frame.graph) == 3
+
+
+def test_a_name_is_shown_without_the_scopes_around_it():
+    found = {card.title for card in cards(layers([4] * 3), Options())}
+    assert {"w", "lin", "sin_0", "loss"} <= found
+    assert {card.title for card in cards(collapse(layers([4] * 3), 1), Options())} >= {"layers.0", "layers.2"}
 
 
 @st.composite

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePath, PureWindowsPath
 
 import numpy as np
@@ -143,11 +143,11 @@ class Writer:
         return escape.clean(self.inner_name(node), NAME_LIMIT)
 
     def inner_name(self, node: Node) -> str:
-        """Return the name without that of the scopes around it, whose boxes say it."""
+        """Return the name without that of the scopes around it, whose boxes say it; a number alone is no name."""
         prefix = ".".join(node.scope)
-        if prefix and node.name.startswith(f"{prefix}.") and node.name[len(prefix) + 1 :].strip():
-            return node.name[len(prefix) + 1 :]
-        return wording.display_name(replace(node, name=node.scope[-1]) if prefix and node.name == prefix else node)
+        rest = node.name.removeprefix(f"{prefix}.") if node.name != prefix else "".join(node.scope[-1:])
+        is_word = bool(prefix) and rest.strip() and not rest[:1].isdecimal()
+        return rest if is_word else wording.display_name(node)
 
     def note(self, node: Node) -> str:
         """Return the small word beside the name: role, shape, count."""
