@@ -58,6 +58,32 @@ whatif lr = 2 for 10
 draw update.svg
 q
 """
+TORCH = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+torch.set_default_dtype(torch.float64)
+net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2))
+x = torch.tensor([[1.0, 0.5], [-1.0, 2.0], [0.5, -1.5], [3.0, 1.0]])
+y = torch.tensor([0, 1, 1, 0])
+optimizer = torch.optim.SGD(net.parameters(), lr=100.0)
+for step in range(20):
+    optimizer.zero_grad()
+    scores = net(x)
+    p = scores.exp() / scores.exp().sum(1, keepdim=True)
+    loss = -torch.log(p[torch.arange(4), y]).mean()
+    loss.backward()
+    optimizer.step()
+"""
+TORCH_COMMANDS = """\
+blame
+watch 2.bias
+rc
+why 2.bias -samples -k 2
+p net.2.bias, step
+q
+"""
 TEXT = """\
 # The debugger
 
@@ -160,17 +186,82 @@ assert d.diff("b.0", "b.1").backward[0].a.name == "mul_1"
 returns has a `debugger`, which steps through what had happened. The updates are made by the rule of the training: an
 optimizer of `gradviz.optim`, with its options and its state, or `w - lr * gradient` written out in the loop. A rule is
 used only if it gives, of the recorded numbers, those of the next iteration to the last bit.
+
+## Programs of PyTorch
+
+Nothing has to be changed in a script of PyTorch. `gradviz debug train.py` runs it, records every step, as many as fit
+into 1 GB, and opens the prompt at the last:
+
+```py
+{torch_script}```
+
+```text
+{torch_session}```
+
+The names are those of `named_parameters()`. Inside a program everything begins with a tensor, or with what
+[`gradviz.capture`](recipes.md) has recorded:
+
+- `gradviz.Debugger(loss)`, `debug(loss)` and `steps(loss)`, before `backward()`: the values that PyTorch keeps, or that
+  can be worked out, and the gradient of every node; no source lines.
+- `gradviz.Debugger(cap)` after `with gradviz.capture(model) as cap:` has every step, value, gradient, update, module
+  and line.
+- `gradviz.Debugger(gradviz.open_run(path))`: what `gradviz.trace(path, model=model)` has recorded.
+- `gradviz.breakpoint()` in a loop shows what a capture that is on has recorded; without one what is known after the
+  fact, which after `backward()` is little.
+- `with gradviz.debugging():` stops in your frame at the op, or the `backward()`, that makes a NaN or an infinity.
+- `gradviz.post_mortem()` opens the tensors where a program failed.
+- `assert_finite(cap)`, `assert_grads(cap)`, `assert_reaches("0.weight", "loss", cap)` and `assert_same(a, b)` are for
+  tests, with a loss in place of `cap` too; `pytest --gradviz-blame` looks into those that fail.
+
+```python
+import gradviz
+import torch
+
+
+class Cube(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * 2 * x**2  # it should be 3
+
+
+w = torch.tensor([0.5, 2.0], requires_grad=True)
+with gradviz.capture() as cap:
+    loss = Cube.apply(w).sum()
+    loss.backward()
+d = gradviz.Debugger(cap)
+assert [mismatch.node.op for mismatch in d.check()] == ["Cube"]
+assert d.blame().kind == "wrong"
+assert d.whatif({{"w": 1.0}}).losses == ((8.125, 2.0),)
+```
+
+What an op sends to its operands is worked out by calling it again, on the CPU, with the recorded values and the random
+numbers it had, and asking its own backward; the program notices nothing of it. `check` calls every op in double
+precision, and compares its backward with finite differences along random directions; `blame` without a kind does so
+only for functions of your own. An op with several results (`split`, `max(dim)`) has no number itself: each result is a
+node, and gradients go through.
+
+`whatif` gives other values within one iteration. What an optimizer of PyTorch did is not done again, so `whatif lr=0.1`
+and `for N` are refused. A run that was read from its file has no functions to call: `whatif` and `check` need the
+capture. A gradient that a hook changes is shown as it arrived, before the hook.
 """
 
 
 def page() -> str:
     """Return the page as it is now."""
-    session = transcript()
+    session = transcript("exam.py", SCRIPT, COMMANDS, "runs/exam")
     change = re.search(r"update 0: w = (\S+) -> ([^ ;]+);", session)
     if change is None:
         raise ValueError("the session does not lead to the update of w")
     return TEXT.format(
         script=SCRIPT,
+        torch_script=TORCH,
+        torch_session=transcript("", TORCH, TORCH_COMMANDS, "train.py"),
         session=session,
         before=change[1],
         after=change[2],
@@ -180,12 +271,12 @@ def page() -> str:
     )
 
 
-def transcript() -> str:
-    """Run the script and then the session."""
+def transcript(first: str, script: str, commands: str, target: str) -> str:
+    """Run the script, if it is to be run first, and then the session."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "exam.py").write_text(SCRIPT, "utf-8")
-        Path(folder, "commands").write_text(COMMANDS, "utf-8")
-        for line in ("exam.py", "-m gradviz debug runs/exam -x commands"):
+        Path(folder, first or target).write_text(script, "utf-8")
+        Path(folder, "commands").write_text(commands, "utf-8")
+        for line in filter(None, (first, f"-m gradviz debug {target} -x commands")):
             done = subprocess.run(
                 [sys.executable, *shlex.split(line)],
                 cwd=folder,
