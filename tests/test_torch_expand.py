@@ -191,6 +191,16 @@ def test_dropout_has_the_mask_it_had_and_the_random_numbers_go_on():
     assert same_bits(found.grad("dropout_1") * mask, found.grad("exp_1"))
 
 
+def test_dropout_of_a_transposed_operand_has_the_mask_it_had():
+    x = doubles(20, 30)
+    frame = recorded(lambda: torch.sum(F.dropout(x.exp().t(), 0.3) * x.t()))
+    found = expanded(frame, "dropout_1")
+    unchanged(frame, found)
+    kept = np.asarray(frame.value("dropout_1")) != 0
+    assert np.array_equal(np.asarray(frame.edge_grad("t_1", "dropout_1")) != 0, kept)
+    assert np.array_equal(np.asarray(frame.edges.sent(frame.graph["dropout_1"].id, 0, np.ones((30, 20)))) != 0, kept)
+
+
 def test_an_lstm_opens_to_its_layer():
     lstm = torch.nn.LSTM(3, 4, num_layers=2, batch_first=True)
     x = torch.randn(2, 5, 3, requires_grad=True)
@@ -282,7 +292,8 @@ def test_half_precision_under_autocast():
     frame = recorded(step, model)
     found = expanded(frame)
     unchanged(frame, found)
-    assert {node.dtype for node in found.graph.find(op="addmm")} <= {"bfloat16", "float32"}
+    assert {node.dtype for node in found.graph.find(op="addmm")} == {"bfloat16"}
+    assert len(found.graph.find(op="_to_copy")) == 4  # input, weight and bias narrowed, the result widened
 
 
 def test_expanding_leaves_no_gradient_on_the_program():

@@ -172,9 +172,7 @@ class CallNumbers:
         if call.func is None:
             raise GraphError(f"{node.name!r} cannot be computed again: {call.op} is only known by name")
         try:
-            found = _called(call, operands)
-            is_other = len(found) == 1 and node.dtype in HALVES and found[0].dtype == torch.float32
-            return _called(call, operands, getattr(torch, node.dtype)) if is_other else found  # it was under autocast
+            return _called_as_it_was(call, operands, node.dtype)
         except Exception as error:  # a function may refuse in any way
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise GraphError(f"{node.name!r} cannot be computed again: {reason}") from error
@@ -185,7 +183,7 @@ class CallNumbers:
         for place, src in enumerate(self._graph.nodes[dst].inputs):
             if self._values[src] is None:
                 raise GraphError(f"the value of {self._graph.nodes[src].name!r} is not known")
-            t = as_tensor(self._values[src], self._graph.nodes[src].dtype)
+            t = _laid_like(self._calls[src].value, as_tensor(self._values[src], self._graph.nodes[src].dtype))
             can = t.is_floating_point() or t.is_complex()
             found.append(t.requires_grad_() if place in wanted and can else t)
         return found
@@ -295,6 +293,25 @@ def _alone(whole: Call, result: Call, index: int) -> Call:
     made = Call(whole.op, "op", whole.inputs, func=func, args=whole.args, kwargs=whole.kwargs, value=result.value)
     made.shape, made.dtype, made.random = result.shape, result.dtype, whole.random
     return made
+
+
+def _laid_like(recorded: Any, t: torch.Tensor) -> torch.Tensor:
+    """Return ``t`` with its elements in memory in the order they were recorded in, which random numbers follow."""
+    if not isinstance(recorded, torch.Tensor) or recorded.layout is not torch.strided or recorded.is_contiguous():
+        return t
+    return torch.empty_strided(t.shape, recorded.stride(), dtype=t.dtype).copy_(t)
+
+
+def _called_as_it_was(call: Call, operands: Sequence[Any], dtype: str) -> list[Any]:
+    """Call a function with other operands; under autocast if only that gives a result of this half precision."""
+    if dtype not in HALVES:
+        return _called(call, operands)
+    try:
+        found = _called(call, operands)
+    except RuntimeError:  # operands of two precisions
+        return _called(call, operands, getattr(torch, dtype))
+    is_other = len(found) == 1 and found[0].dtype == torch.float32
+    return _called(call, operands, getattr(torch, dtype)) if is_other else found
 
 
 def _called(call: Call, operands: Sequence[Any], under: Any = None) -> list[Any]:
