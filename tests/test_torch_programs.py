@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import gradviz
 from tests.torch_programs import PROGRAMS
 from tests.torch_truth import AfterTheFact, Verdict, after_the_fact, compared, left_behind, truth, verdict
 
+AFTER = ("after the fact: gradients", "values known", "values wrong")
 KINDS = ("values", "grads", "edges", "lines", "scopes")
 # what a recording does not know: the line of an op in another thread; for an op in a user's forward hook the scope; and
 # what an earlier step has computed that a backward pass goes through again: it is one node then
@@ -126,23 +127,32 @@ def test_a_wrong_frame_is_found_out() -> None:
     assert found.wrong["values"][0]
 
 
+HEADER = ("program", "nodes", "values", "gradients", "edges", "lines", "scopes", "unchanged", *AFTER)
+
+
 def rows() -> Iterator[tuple[str, ...]]:
-    """Yield the table: a program and how many of each kind are right."""
-    yield ("program", "nodes", *KINDS, "unchanged")
+    """Yield the table: a program, how much of it is right when it is recorded, and what is known after the fact."""
     for name in PROGRAMS:
         found = named(name)
-        counts = [f"{right:,}/{count:,}" for right, count in (getattr(found.comparison, kind) for kind in KINDS)]
+        counts = [ratio(getattr(found.comparison, kind)) for kind in KINDS]
         is_unchanged = not differences(found.unwatched, found.watched) and not found.hooks_left
         nodes = sum(len(frame.graph) for frame in found.frames)
-        yield (name.replace("_", " "), f"{nodes:,}", *counts, "yes" if is_unchanged else "no")
+        walked = None if name in NOT_WALKED else after_the_fact(PROGRAMS[name], gradviz.frame)
+        after = [ratio(walked.grads), ratio(walked.values), str(len(walked.wrong))] if walked else ["", "", ""]
+        yield (name.replace("_", " "), f"{nodes:,}", *counts, "yes" if is_unchanged else "no", *after)
+
+
+def ratio(counted: Sequence[int]) -> str:
+    """Return how many of how many."""
+    return f"{counted[0]:,} of {counted[1]:,}" if counted[0] != counted[1] else f"{counted[0]:,}"
 
 
 def main() -> None:
     """Print the table as Markdown."""
-    for i, row in enumerate(rows()):
+    print("| " + " | ".join(HEADER) + " |")
+    print("| --- |" + " ---: |" * (len(HEADER) - 1))
+    for row in rows():
         print("| " + " | ".join(row) + " |")
-        if i == 0:
-            print("| --- |" + " ---: |" * (len(row) - 1))
 
 
 if __name__ == "__main__":
