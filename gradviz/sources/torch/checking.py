@@ -31,7 +31,7 @@ def checked(
     ``tolerances`` are relative and absolute.
 
     >>> x = torch.tensor([0.5, 2.0])
-    >>> [(arg, row.ok)] = checked(lambda t: [t[0].sin()], [x], [0], np.random.default_rng(0), (1e-6, 1e-8))
+    >>> [(arg, row)] = checked(lambda t: [t[0].sin()], [x], [0], np.random.default_rng(0), (1e-6, 1e-8))
     >>> arg, row.ok
     (0, True)
     """
