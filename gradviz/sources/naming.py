@@ -41,13 +41,14 @@ def variables_held() -> Iterator[Mapping[str, Any]]:
 
 def _visible(frame: FrameType | None) -> Iterator[Mapping[str, Any]]:
     """Yield the variables of the user's frames, from the innermost outwards, each function's globals last."""
-    depth, hidden = 0, (PACKAGE, *_libraries())
+    depth, hidden, seen = 0, (PACKAGE, *_libraries()), set()
     while frame is not None and depth < FRAMES_LIMIT:
         if not frame.f_code.co_filename.startswith(hidden):
             depth += 1
-            yield dict(frame.f_locals)
-            if frame.f_locals is not frame.f_globals:
-                yield dict(frame.f_globals)
+            for variables in (frame.f_locals, frame.f_globals):
+                if id(variables) not in seen:
+                    yield dict(variables)
+            seen.add(id(frame.f_globals))
         frame = frame.f_back
 
 

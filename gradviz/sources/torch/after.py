@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,14 +45,32 @@ def walk_of(x: Any) -> Walk:
 
 def structure_after(x: Any, params: Mapping[str, Any] | None) -> tuple[Walk, Structure]:
     """Return the graph of a result as its frame has it, without a backward pass."""
-    walk = walk_of(x)
-    held = Held(walk)
-    _work_out(walk, held)
-    return walk, _structure(walk, held, params)
+    with _uncollected():
+        walk = walk_of(x)
+        held = Held(walk)
+        _work_out(walk, held)
+        return walk, _structure(walk, held, params)
 
 
 def frame_after(x: Any, params: Mapping[str, Any] | None) -> Frame:
     """Return the frame of a result; the program finds its graph, its ``.grad`` and its random numbers as they were."""
+    with _uncollected():
+        return _frame(x, params)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Make many objects without a search for garbage among them, which would take as long as all the rest."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _frame(x: Any, params: Mapping[str, Any] | None) -> Frame:
     walk = walk_of(x)
     held = Held(walk)
     values = _work_out(walk, held)

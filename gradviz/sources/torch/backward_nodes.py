@@ -295,6 +295,7 @@ class Rule:
     extras: tuple[tuple[str, str], ...]
     skips: int  # edges at the beginning that lead nowhere
     count: int  # edges that there have to be; -1 for any number
+    is_simple: bool  # every argument is an operand that an edge may lead to
 
     def takes(self, edges: Sequence[tuple[Any, int]]) -> bool:
         """Tell whether a node has the edges that this rule is about."""
@@ -330,6 +331,7 @@ def rule_of(node: str) -> Rule | None:
         tuple([(name, given or name) for name, _, given in extras]),
         skips,
         -1 if any(operand.is_list for operand in by_edge) else len(by_edge) + skips,
+        not skips and all(o.is_edge and not (o.is_list or o.is_keyword) for o in taken),
     )
 
 

@@ -164,7 +164,14 @@ class Walk:
             spot.kwargs = kept.numbers()
         else:
             spot = Spot(rule.op, "op", (), shape, dtype)
-            Filling(self, spot, rule, kept).fill(name, edges)
+            if rule.is_simple and all(edge[0] is not None for edge in edges):
+                spot.inputs = [self._operand(edge) for edge in edges]
+                spot.args = [SLOT] * len(edges)
+                spot.func, spot.rule, spot.is_plain = rule.func, name, True
+            else:
+                Filling(self, spot, rule, kept).fill(name, edges)
+            if rule.extras:
+                self._give_extras(spot, rule, kept)
         used = self._used[node]
         if len(used) == 1 and 0 in used:
             self._add((node, 0), spot)
@@ -175,6 +182,22 @@ class Walk:
             part = Spot("getitem", "op", [place], shape, dtype)
             part.index = nr
             self._add((node, nr), part)
+
+    def _give_extras(self, spot: Spot, rule: Rule, kept: Kept) -> None:
+        """Add what a function was given beside its operands, as its node has kept it."""
+        found = dict(spot.kwargs)
+        for name, given in rule.extras:
+            if given[0] != "@":
+                value = kept.number(given)
+                if value is not None and not (name in USUAL and value == USUAL[name]):
+                    found[name] = value
+            elif given == "@shape":
+                found[name] = spot.shape
+            elif given == "@plane":
+                found[name] = spot.shape[-2:]
+            elif spot.inputs and self.spots[spot.inputs[0]].dtype != spot.dtype:
+                found[name] = getattr(torch, spot.dtype)
+        spot.kwargs = found
 
     # -- whose values were kept ----------------------------------------------------------------
 
@@ -238,7 +261,7 @@ class Filling:
                 args.append(found)
         spot = self.spot
         spot.inputs, spot.args = self.inputs, args
-        spot.kwargs = self._extras(kwargs) if self.rule.extras else kwargs
+        spot.kwargs = kwargs
         if self.is_known:
             func: Callable[..., Any] = self.rule.func
             spot.func = partial(func, **self.hidden) if self.hidden else func
@@ -287,20 +310,6 @@ class Filling:
         if name in self.kept.tensors:
             return self.kept.tensors[name] is None
         return hasattr(self.kept.node, "_saved_" + name) and self.kept.number(name) in {None, (0,)}
-
-    def _extras(self, found: dict[str, Any]) -> dict[str, Any]:
-        for name, given in self.rule.extras:
-            if given[0] != "@":
-                value = self.kept.number(given)
-                if value is not None and not (name in USUAL and value == USUAL[name]):
-                    found[name] = value
-            elif given == "@shape":
-                found[name] = self.spot.shape
-            elif given == "@plane":
-                found[name] = self.spot.shape[-2:]
-            elif self.inputs and self.walk.spots[self.inputs[0]].dtype != self.spot.dtype:
-                found[name] = getattr(torch, self.spot.dtype)
-        return found
 
 
 LEAF = torch._C._functions.AccumulateGrad
