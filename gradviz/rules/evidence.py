@@ -143,7 +143,7 @@ class Evidence:
         return [(position, frame) for position, frame in found if frame is not None]
 
     @cached_property
-    def _whole(self) -> np.ndarray | None:
+    def whole(self) -> np.ndarray | None:
         """The positions of the steps that hold every number, if some do in a run that cannot be computed again."""
         ask = getattr(self.run, "whole_positions", None)
         found = ask() if ask is not None else None
@@ -156,8 +156,8 @@ class Evidence:
 
     def _positions(self) -> list[int]:
         last = len(self) - 1 if self.first_bad is None else self.first_bad
-        if self._whole is not None:
-            return self._some_of(self._whole[self._whole <= last].tolist())
+        if self.whole is not None:
+            return self._some_of(self.whole[self.whole <= last].tolist())
         count, checkpoint = self._affordable(), self._checkpoint()
         if last < count:
             return list(range(last + 1))

@@ -201,7 +201,7 @@ def unchanged(seen: Evidence, *, steps: int = 3) -> Iterator[Symptom]:
         return
     for track in seen.tracks.values():
         norm = track.norm[np.isfinite(track.norm)]
-        if len(norm) < steps or not (norm == norm[0]).all() or _moves(seen, track):
+        if len(norm) < steps or not _is_same(seen, track) or _moves(seen, track):
             continue
         if not (track.reached & (track.grad_norm > 0)).any():
             continue  # nothing was to change: that is for other rules
@@ -215,6 +215,14 @@ def unchanged(seen: Evidence, *, steps: int = 3) -> Iterator[Symptom]:
             at=_node(seen, track.name), step=seen.step(0), last_step=seen.step(-1),
             numbers={"norm": float(norm[0]), "largest gradient": grad} | ({"lr": lr} if lr is not None else {}),
         )  # fmt: skip
+
+
+def _is_same(seen: Evidence, track: Track) -> bool:
+    """Whether the norm is always the same; those of steps that were kept whole are computed in another way."""
+    known = np.isfinite(track.norm)
+    whole = np.isin(track.at, seen.whole) if seen.whole is not None else np.ones(len(known), bool)
+    groups = [norm for norm in (track.norm[known & whole], track.norm[known & ~whole]) if len(norm)]
+    return all((norm == norm[0]).all() for norm in groups) and bool(np.allclose([g[0] for g in groups], groups[0][0]))
 
 
 def _moves(seen: Evidence, track: Track) -> bool:
