@@ -14,6 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 import gradviz
@@ -405,6 +406,35 @@ def test_random_numbers_and_modes_are_left_alone():
         gradviz.frame(loss)
     assert torch.equal(state, torch.get_rng_state())
     assert torch.is_grad_enabled()
+
+
+def test_modes_of_the_program_see_nothing_of_it():
+    class Listens(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            heard.append(func)
+            return func(*args, **(kwargs or {}))
+
+    heard = []
+    w = torch.randn(3, requires_grad=True)
+    loss = (w * w).exp().sum()
+    with Listens():
+        gradviz.frame(loss)
+        gradviz.graph(loss)
+    assert heard == []
+
+
+def test_a_recorded_program_can_be_read_too(model):
+    x = torch.randn(5, 3)
+    with gradviz.capture(model) as cap:
+        loss = model(x).square().sum()
+        read = gradviz.frame(loss, params=model)
+        loss.backward()
+    recorded = cap.frame()
+    for name, p in model.named_parameters():
+        assert same(recorded.grad(name), array(p.grad))
+        assert same(read.grad(name), array(p.grad))
+    assert len(cap) == 1
+    assert len(recorded.graph.find(kind="op")) == 5
 
 
 def test_a_frame_does_not_keep_the_programs_graph():

@@ -45,7 +45,7 @@ def walk_of(x: Any) -> Walk:
 
 def structure_after(x: Any, params: Mapping[str, Any] | None) -> tuple[Walk, Structure]:
     """Return the graph of a result as its frame has it, without a backward pass."""
-    with _uncollected():
+    with _quietly():
         walk = walk_of(x)
         held = Held(walk)
         _work_out(walk, held)
@@ -54,17 +54,18 @@ def structure_after(x: Any, params: Mapping[str, Any] | None) -> tuple[Walk, Str
 
 def frame_after(x: Any, params: Mapping[str, Any] | None) -> Frame:
     """Return the frame of a result; the program finds its graph, its ``.grad`` and its random numbers as they were."""
-    with _uncollected():
+    with _quietly():
         return _frame(x, params)
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Make many objects without a search for garbage among them, which would take as long as all the rest."""
+def _quietly() -> Iterator[None]:
+    """Let no mode of the program see what is done here, and look for no garbage among the many objects it makes."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        yield
+        with torch._C.DisableTorchFunction():
+            yield
     finally:
         if was_enabled:
             gc.enable()
@@ -90,9 +91,10 @@ def _frame(x: Any, params: Mapping[str, Any] | None) -> Frame:
 
 def position_after(x: Any, t: torch.Tensor) -> int | None:
     """Return the id of the node that a tensor is in the graph of a result."""
-    walk = walk_of(x)
-    place = walk.places.get(walk.key_of(t))
-    return None if place is None else needed(walk.spots, walk.outputs).index(place)
+    with _quietly():
+        walk = walk_of(x)
+        place = walk.places.get(walk.key_of(t))
+        return None if place is None else needed(walk.spots, walk.outputs).index(place)
 
 
 def is_spent(walk: Walk) -> bool:
