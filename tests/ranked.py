@@ -274,7 +274,7 @@ def sharded(path, rank, watched=False, **options):
     fully_shard(model, mesh=mesh)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     given = {"model": model, "optimizer": optimizer} if watched else {"params": dict(model.named_parameters())}
-    with gradviz.trace(path, meta={"parallel": "shards"}, **given, **options) as log:
+    with gradviz.trace(path, **given, **options) as log:
         for x, y in batches(rank):
             optimizer.zero_grad()
             value = (model(x) - y).square().mean()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
+from typing import Any
 
 from gradviz.graphs import Graph, Node
 
@@ -26,8 +27,15 @@ def outline(graph: Graph) -> Hashable:
 
 
 def _outline(node: Node) -> Hashable:
-    attrs = tuple((name, "" if type(value) in {int, float} else repr(value)) for name, value in node.attrs.items())
+    attrs = tuple((name, _blank(value)) for name, value in node.attrs.items())
     return node.op, node.kind, node.inputs, node.shape, node.dtype, node.scope, node.name, str(node.source), attrs
+
+
+def _blank(value: Any) -> Hashable:
+    """Return what is left of metadata when its numbers are taken out: those of a slice of the data, say."""
+    if isinstance(value, tuple):
+        return tuple(map(_blank, value))
+    return "" if type(value) in {int, float} else repr(value)
 
 
 def joined(a: Graph, b: Graph) -> Graph:

@@ -7,7 +7,7 @@ norms with everything at every so manieth step, or statistics. Imported when a m
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from gradviz.errors import GradvizValueError, TraceError
 from gradviz.graphs import Graph
 from gradviz.sources.torch.norms import norms, unseen, viewed
-from gradviz.sources.torch.numbers import number
+from gradviz.sources.torch.numbers import number, plain
 from gradviz.sources.torch.recorder import Capture
 from gradviz.tracing.alike import joined, outline
 from gradviz.tracing.columns import scalar_loss
@@ -32,6 +32,7 @@ SOURCE = "torch"
 MEASURED = {"checkpoint": "norm", "scalars": "norm", "stats": "stats"}
 SHAPES: dict[str, tuple[int, ...]] = {"norm": (), "stats": (len(STATS),)}
 IDS_LIMIT = 1024  # graphs that are known at a glance
+COPIED_LIMIT = 1 << 24  # bytes of a row above which copies cost more than measuring on the spot
 WHOLE_LIMIT = 1 << 30  # bytes of a row that is kept whole by "auto"
 WHOLE_BIRTHS = 8  # steps that are kept whole because a NaN or an infinity is new in them
 WHOLE_STRUCTURES = 16  # that are kept whole at their first step; of a program with more, every so manieth step is
@@ -45,11 +46,11 @@ Cells = list[Any]  # value and gradient of every parameter, then of every other 
 class Stream:
     """What is known of one structure: which of its nodes are the parameters, and who writes its rows."""
 
-    def __init__(self, graph: Graph, names: Sequence[str]) -> None:
+    def __init__(self, graph: Graph, names: Sequence[str], apart: frozenset[str]) -> None:
         self.graph = graph
         places = {node.name: node.id for node in graph.nodes if node.kind != "op"}
-        self.params = [places.get(name) for name in names]
-        taken = {place for place in self.params if place is not None}
+        self.params = [None if name in apart else places.get(name) for name in names]
+        taken = {places[name] for name in names if name in places}
         self.others = [node.id for node in graph.nodes if node.id not in taken]
         self.names = [*names, *(graph.nodes[id].name for id in self.others)]
         self.form = ""  # the one it is written in; "": not yet chosen
@@ -73,6 +74,8 @@ class ForeignStreams:
 
     def __init__(self, filing: Filing, model: Any, given: Mapping[str, Any], level: str, every: int, say: Say) -> None:
         self.params = given
+        # sharded parameters: what is computed with is gathered from all processes, what is kept is this one's shard
+        self._apart = frozenset(name for name, p in given.items() if hasattr(p, "placements"))
         self._filing = filing
         self._level = level
         self._every = every
@@ -81,36 +84,37 @@ class ForeignStreams:
         self._streams: dict[int, Stream] = {}  # by the id of the graph
         self._held: list[Graph] = []  # so that no other graph gets the id of one
         self._alike: dict[Any, Stream] = {}
-        self._is_closed = self._has_chosen = self._is_too_large = False
+        self._is_closed = self._has_chosen = False
+        self._largest = 0  # bytes of a whole row
+        self._is_wanted = False  # whether the next step is to be kept whole
         self._births = 0
         self._losses: Rows | None = None  # where nothing but the loss is kept
         self._waiting: Any = None  # a step that has ended and was not written
         self._written: Any = None  # the last one that was
         self._ended = 0  # steps of the program
-        self._model = model
-        self._is_copying = level in {"auto", "full"}
-        self._capture: Any = None
-        self._begin_capture()
-
-    def _begin_capture(self) -> None:
-        """Begin to record the program, with copies of its numbers or with seven measures of each."""
-        if self._capture is not None:
-            self._capture.on_step = None
-            self._capture.stop()
-        self._capture = Capture(self._model, keep=1, level="full" if self._is_copying else "stats")
+        self.each: Callable[[], None] | None = None  # called when a step has ended, if nobody else hands over its loss
+        self._capture = model if isinstance(model, Capture) else Capture(model, keep=1)
+        self._capture.use("full" if level in {"auto", "full"} else "stats")
         self._capture.on_step = self._ends
-        self._capture.start()
+        if not self._capture.is_on:
+            self._capture.start()
 
-    def _lighten(self) -> None:
-        """Measure from now on, where steps are too large to be kept whole."""
-        if self._is_copying and self._is_too_large:
-            self._is_copying = False
-            self._begin_capture()
+    def _prepare(self) -> None:
+        """Have the next step copied, or where that takes long and its row is not to be whole, only measured."""
+        if self._level == "auto" and self._largest > COPIED_LIMIT:
+            is_due = self._since >= self._every or self._is_wanted
+            self._capture.use("full" if is_due and self._largest <= WHOLE_LIMIT else "stats")
 
     def _ends(self, moment: Any) -> None:
         """Take note that a step has ended."""
         self._waiting = moment
         self._ended += 1
+        if self.each is not None:
+            self.each()
+
+    def begin_with(self, moment: Any) -> None:
+        """Take a step that ended before."""
+        self._ends(moment)
 
     @property
     def is_waiting(self) -> bool:
@@ -142,7 +146,7 @@ class ForeignStreams:
             value = self._loss(moment, loss)
             self._write(step, value, moment)
         self._waiting, self._written = None, moment
-        self._lighten()
+        self._prepare()
         return value
 
     def _write(self, step: int, loss: float, moment: Any) -> None:
@@ -150,10 +154,14 @@ class ForeignStreams:
         stream = self._stream(moment.structure.graph)
         form = self._due(step, stream, moment)
         cells = self._cells(stream, moment, form)
-        if form == "checkpoint" and moment.has_values and self._has_turned_bad(stream, loss, cells):
-            form, cells = "full", self._cells(stream, moment, "full")
+        if form == "checkpoint" and self._has_turned_bad(stream, loss, cells):
+            if moment.has_values:
+                form, cells = "full", self._cells(stream, moment, "full")
+            self._is_wanted = not moment.has_values
         self._put(stream, step, loss, form, cells)
-        self._since = 1 if form == "full" else self._since + 1
+        if form == "full":
+            self._since, self._is_wanted = 0, False
+        self._since += 1
 
     def _taken(self, loss: Any) -> Any:
         is_tensor = hasattr(loss, "grad_fn")
@@ -184,7 +192,7 @@ class ForeignStreams:
         found = self._alike.get(key)
         whole = graph if found is None else joined(found.graph, graph)
         if found is None or whole is not found.graph:
-            found = self._alike[key] = Stream(whole, tuple(self.params))
+            found = self._alike[key] = Stream(whole, tuple(self.params), self._apart)
         if len(self._streams) < IDS_LIMIT:
             self._streams[id(graph)] = found
             self._held.append(graph)
@@ -195,12 +203,15 @@ class ForeignStreams:
     def _due(self, step: int, stream: Stream, moment: Any) -> str:
         """Return the form of this row."""
         if self._level == "auto" and not stream.form:
+            if not moment.has_values:  # a structure that is new, met where steps are only measured
+                self._is_wanted = self._largest <= WHOLE_LIMIT
+                return "checkpoint"
             stream.form = self._chosen(step, stream, moment)
         form = stream.form if self._level == "auto" else self._level
         if form != "checkpoint" or not moment.has_values:
             return form
         is_new = "full" not in stream.forms and len(self._alike) <= WHOLE_STRUCTURES
-        return "full" if is_new or self._since >= self._every else form
+        return "full" if is_new or self._is_wanted or self._since >= self._every else form
 
     def _chosen(self, step: int, stream: Stream, moment: Any) -> str:
         """Choose the form of an automatic level, and say so if it is not everything."""
@@ -208,8 +219,8 @@ class ForeignStreams:
         size = sum(cell.nbytes if isinstance(cell, np.ndarray) else 8 for cell in cells if cell is not None)
         if size <= FULL_LIMIT:
             return "full"
-        self._is_too_large |= size > WHOLE_LIMIT
-        form = "scalars" if self._is_too_large else "checkpoint"
+        self._largest = max(size, self._largest)
+        form = "checkpoint" if size <= WHOLE_LIMIT else "scalars"
         if not self._has_chosen:
             self._has_chosen = True
             reason = f"a full row would take {size} bytes"
@@ -322,7 +333,7 @@ class ForeignStreams:
             is_array = isinstance(cell, np.ndarray)
             return Column(name, part, cell.dtype.str, cell.shape) if is_array else Column(name, part)
         place = [*stream.params, *stream.others][i // 2]
-        shape = stream.graph.nodes[place].shape if place is not None else self.params[name].shape
+        shape = stream.graph.nodes[place].shape if place is not None else tuple(getattr(plain(self.params[name]), "shape", ()))
         if not shape:
             return Column(name, part)
         measure = MEASURED[form]

@@ -73,7 +73,7 @@ def kept_frame(files: RunFiles, part: StructureRows, row: int, graph: Graph) -> 
     """Return the frame of a row; ``meta["replay"]`` is ``"exact"``, or says that only norms or statistics are there."""
     rows = np.array([row])
     step, time, loss = (part.rows.head(name, rows)[0].item() for name in ("step", "time", "loss"))
-    found = {what: [_read(part, rows, node, names) for node in graph.nodes] for what, names in PARTS.items()}
+    found = {what: [_whole(part, rows, node, names) for node in graph.nodes] for what, names in PARTS.items()}
     damaged = [column.name for column in part.rows.layout.columns if part.rows.is_damaged(column, row)]
     values, grads = found["value"], found["grad"]
     if graph.outputs and values[graph.outputs[0]] is None and not graph.nodes[graph.outputs[0]].shape:
@@ -83,6 +83,12 @@ def kept_frame(files: RunFiles, part: StructureRows, row: int, graph: Graph) -> 
     )
     meta = {"time": time, "replay": why, "source": files.records.source(part.number), "how": "recorded"}
     return Frame(graph, values, grads, KeptNumbers(graph, values, grads), step, meta)
+
+
+def _whole(part: StructureRows, rows: np.ndarray, node: Node, kinds: Sequence[str]) -> Any:
+    """Return a number of a node; None if what was recorded is the shard of one of several processes."""
+    number = _read(part, rows, node, kinds)
+    return number if np.shape(number) == node.shape else None
 
 
 def _read(part: StructureRows, rows: np.ndarray, node: Node, kinds: Sequence[str]) -> Any:

@@ -23,7 +23,7 @@ from gradviz.tracing.information import checked_meta, surroundings
 from gradviz.tracing.levels import LEVELS
 from gradviz.tracing.parameters import Model, Params, given_params, gradient_norm
 from gradviz.tracing.progress import Progress
-from gradviz.tracing.ranks import place_of, run_folder
+from gradviz.tracing.ranks import layout_of, place_of, run_folder
 from gradviz.tracing.rows import Rows
 from gradviz.tracing.store import RunDirectory
 from gradviz.tracing.streams import Streams
@@ -133,6 +133,7 @@ class Trace(Watching):
         info["seed"] = info["meta"].get("seed")
         optimizer = checked_optimizer(optimizer)
         given = given_params(params, model)
+        info |= layout_of(given, model)
         info["names"] = None if given is None else list(given)
         self._directory = _new_directory(run_folder(path, info["rank"], info["world_size"]), exist, info)
         self.path = self._directory.path

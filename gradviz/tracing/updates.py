@@ -54,6 +54,10 @@ class Updates:
         """Have something called before every step of an optimizer of PyTorch, until what is returned is called."""
         return self._foreign.before_step(call) if self.is_foreign else None
 
+    def stepped_by(self, optimizer: Any) -> None:
+        """Take note of an optimizer of PyTorch that was seen to step."""
+        self._foreign = checked_optimizer(optimizer)
+
     def follow(self, params: Mapping[str, Any], previous: int | None) -> None:
         """See which optimizer has stepped since the row of step ``previous`` (None: there is none), and say so."""
         if self._goes_on():

@@ -20,7 +20,7 @@ class Watching:
 
     def _watch(self: Any, model: Any, given: Mapping[str, Any], level: str, checkpoint: int) -> None:
         """Record what a model of PyTorch computes from now on; without one see to the optimizer alone."""
-        if is_of(model, "torch"):
+        if is_of(model, "torch") or hasattr(model, "on_step"):  # a model, or a capture that is running
             from gradviz.tracing.foreign import ForeignStreams
 
             self._streams = ForeignStreams(self._filing, model, given, level, checkpoint, self._events.say)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["BACKWARD", "CALL", "EXPOSES", "FORGETS", "HIDDEN", "RANDOM", "SILENT", "kind_of", "known"]
+__all__ = ["BACKWARD", "CALL", "EXPOSES", "FILLING", "FORGETS", "HIDDEN", "RANDOM", "SILENT", "kind_of", "known"]
 
 # FORGETS: the tensor is another leaf afterwards; EXPOSES: it may be written to unseen
 CALL, SILENT, BACKWARD, FORGETS, EXPOSES = range(5)
@@ -51,6 +51,12 @@ RANDOM = frozenset(
         "fractional_max_pool2d_with_indices", "cauchy_", "geometric_", "log_normal_", "native_dropout",
     )
 )  # fmt: skip
+
+# what is written does not depend on what was there
+FILLING = RANDOM & {"normal_", "uniform_", "exponential_", "random_", "cauchy_", "geometric_", "log_normal_"} | {
+    "zero_", "fill_", "copy_", "constant_", "ones_", "zeros_", "eye_", "trunc_normal_", "dirac_", "orthogonal_",
+    "sparse_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_", "bernoulli_",
+}  # fmt: skip
 
 known: dict[Any, int] = {
     torch.Tensor.backward: BACKWARD,

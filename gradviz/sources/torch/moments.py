@@ -25,6 +25,7 @@ __all__ = ["Kept", "Moment", "Structures"]
 LOOKS = attrgetter("op", "kind", "inputs", "shape", "dtype", "scope", "site", "index", "name", "args", "kwargs")
 PLAIN = (int, float, str, bool, type(None), type(SLOT))
 NODE_BYTES = 500
+STRUCTURES = 512  # that are remembered
 LIMIT = 1 << 30  # bytes of steps that are kept
 
 
@@ -128,7 +129,9 @@ class Structures:
         if found is None:
             _name_by_variables(tape, places)
             made = structure_of(tape.calls, outputs)
-            found = self._known.setdefault(key, made)
+            found = self._known[key] = made
+            if len(self._known) > STRUCTURES:
+                del self._known[next(iter(self._known))]
         if found.places != tuple(places):  # the same graph, but other calls lay between: they are left out
             found = Structure(found.graph, tuple(places))
         return found

@@ -40,8 +40,6 @@ class Capture(Captured):
     def __init__(self, model: Any = None, *, keep: int | None = None, level: str = "full") -> None:
         if model is not None and not isinstance(model, torch.nn.Module):
             raise GradvizTypeError(f"model is a {type(model).__name__}", hint="give a torch.nn.Module, or nothing")
-        if level not in LEVELS:
-            raise GradvizValueError(f"level={level!r}", hint=f"choose one of {', '.join(LEVELS)}")
         self.on_step: Callable[[Moment], None] | None = None
         self.optimizer: torch.optim.Optimizer | None = None  # the one that has stepped last
         self.parameters: dict[str, torch.Tensor] = {}  # those of the last step and of the model, by name
@@ -52,6 +50,7 @@ class Capture(Captured):
         self._kept = Kept(keep)
         self._unchanged = Unchanged()
         self._tape = self._new_tape()
+        self.use(level)
         self._roots: list[int] = []  # where the backward passes of this step began
         self._leaves_inside: dict[int, torch.Tensor] | None = None  # of a block that is one node
         self._structure: Structure | None = None  # that of this step, once its backward pass is over
@@ -77,6 +76,14 @@ class Capture(Captured):
         self._present.enter()
         torch.overrides._push_mode(self._mode)
         return self
+
+    def use(self, level: str) -> None:
+        """Copy from the next step on (``"full"``), or only measure (``"stats"``)."""
+        if level not in LEVELS:
+            raise GradvizValueError(f"level={level!r}", hint=f"choose one of {', '.join(LEVELS)}")
+        self._level = level
+        if not self._tape.calls:
+            self._tape = self._new_tape()
 
     def stop(self) -> None:
         """Finish the last step and leave nothing behind; a second call does nothing."""
@@ -353,7 +360,7 @@ class Capture(Captured):
             outputs = _sinks(tape.calls)
         if outputs:
             structure = structure or self._structures.of(tape, outputs)
-            self._kept.add(structure, tape.calls, has_values=self._level == "full")
+            self._kept.add(structure, tape.calls, has_values=tape.keeps_values)
             if self.on_step is not None:
                 self.parameters = {**self._modules.parameters(), **tape.parameters(structure.graph, structure.places)}
         tape.close()

@@ -12,6 +12,7 @@ import torch
 
 from gradviz.graphs import Graph
 from gradviz.sources.torch.calls import Call, with_slots_in_args
+from gradviz.sources.torch.kinds import FILLING
 from gradviz.sources.torch.measuring import Unchanged, measured
 from gradviz.sources.torch.numbers import address, copied, dtype_name
 
@@ -40,7 +41,7 @@ class Tape:
         self.unseen_site: Site = (None, 0)  # where something was called last whose inside is not recorded
         self.is_muted = False  # whether gradients that pass by belong to something else
         self._named = named
-        self._keeps_values = unchanged is None
+        self.keeps_values = unchanged is None
         self._unchanged = unchanged
         self._known: dict[int, tuple[torch.Tensor, int, int]] = {}  # tensor, version, place by id
         self._begun: dict[int, Call] = {}  # autograd.Functions that were called unseen, by their sequence number
@@ -140,7 +141,9 @@ class Tape:
 
     def add_results(self, call: Call, out: Any, changed: Sequence[torch.Tensor]) -> None:
         """Enter what a call has returned and what it has written to."""
-        updated = [t for t in changed if is_leaf(t) and t.requires_grad]  # by hand: another value of the leaf
+        updated = [
+            t for t in changed if is_leaf(t) and (t.requires_grad or call.op in FILLING)
+        ]  # another value of the leaf
         for t in updated:
             self.forget(t)
         if any(out is t for t in updated) or (out is None and updated):
@@ -189,7 +192,7 @@ class Tape:
         g = grads[index]
         if g is None or self.is_muted:
             return
-        if not self._keeps_values:
+        if not self.keeps_values:
             call.grad_stats = measured(g)
         elif call.grad is None:
             call.grad = copied(g)
@@ -209,7 +212,7 @@ class Tape:
 
     def set_grad(self, call: Call, g: torch.Tensor) -> None:
         """Keep the gradient of a leaf."""
-        if self._keeps_values:
+        if self.keeps_values:
             call.grad = copied(g)
         else:
             call.grad_stats = measured(g)
