@@ -149,6 +149,25 @@ def test_the_first_step_with_a_nan_is_kept_whole(tmp_path, small_limit):
     assert (nan.node.startswith("log"), nan.step) == (True, 7)
 
 
+def test_large_steps_are_measured_between_those_kept_whole(tmp_path, small_limit, monkeypatch):
+    monkeypatch.setattr("gradviz.tracing.foreign.COPIED_LIMIT", 0)
+    model, x = mlp(4, 8, 1), torch.rand(16, 4)
+    optimizer = torch.optim.SGD(model[2].parameters(), lr=0.01)
+
+    def loss_of(i):
+        out = model(x) if i % 4 != 3 else model(x[:8])
+        return torch.log(out.square() * (0.0 if i == 17 else 1.0) + x[: len(out), :1] * (i < 17)).mean()
+
+    run = trained(tmp_path / "run", model, optimizer, loss_of, 20, checkpoint=5)
+    whole = run.whole_positions().tolist()
+    assert {0, 18} <= set(whole) < set(range(20))
+    assert run.frame(7).value("0.weight") is None
+    assert np.isfinite(run["0.weight"].norm).all()
+    (birth,) = run.findings(["inf"])
+    assert (birth.node.startswith("log"), birth.step) == (True, 17)
+    assert {finding.node for finding in run[:17].findings(["unchanged"])} == {"0.weight", "0.bias"}
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_programs_that_change_from_step_to_step(tmp_path, level):
     model, x = mlp(4, 8, 4), torch.randn(6, 4)
