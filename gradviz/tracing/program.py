@@ -24,7 +24,9 @@ class Program:
         self.trace: Trace | None = None
         self._path = path
         self._options = options
-        self._capture: Any = Capture(keep=1)
+        is_whole = options.get("level", "auto") in {"auto", "full"}
+        self._capture: Any = Capture(keep=1, level="full" if is_whole else "stats")
+        self._capture.begins_at_model = True  # what was computed before, without gradients, is data
         self._capture.on_step = self._begins
         self._optimizer: Any = None
 

@@ -42,6 +42,7 @@ class Capture(Captured):
             raise GradvizTypeError(f"model is a {type(model).__name__}", hint="give a torch.nn.Module, or nothing")
         self.on_step: Callable[[Moment], None] | None = None
         self.optimizer: torch.optim.Optimizer | None = None  # the one that has stepped last
+        self.begins_at_model = False  # whether what is computed without gradients before a model runs is left out
         self.parameters: dict[str, torch.Tensor] = {}  # those of the last step and of the model, by name
         self._model = model
         self._level = level
@@ -286,8 +287,9 @@ class Capture(Captured):
     def entered(self, module: torch.nn.Module) -> None:
         """Take note that a module begins to run."""
         tape = self._tape
-        if len(self._modules.running) == 1 and not torch.is_grad_enabled() and tape.calls and not tape.needs_grad:
-            self._tape.close()  # looks at a model, batch after batch: none of them is part of a step
+        is_apart = self.begins_at_model or not torch.is_grad_enabled()  # or a look at a model, batch after batch
+        if is_apart and len(self._modules.running) == 1 and tape.calls and not tape.needs_grad and not self._is_done:
+            self._tape.close()
             self._tape = self._new_tape()
         self._modules.enter(module)
 
