@@ -14,16 +14,16 @@ import numpy as np
 
 from gradviz.errors import GradvizValueError, TraceError
 from gradviz.graphs import Graph
-from gradviz.sources.torch.norms import norms, unseen, viewed
+from gradviz.sources.torch.norms import unseen, viewed
 from gradviz.sources.torch.numbers import number, plain
 from gradviz.sources.torch.recorder import Capture
 from gradviz.tracing.alike import joined, outline
 from gradviz.tracing.columns import scalar_loss
 from gradviz.tracing.filing import Filing
+from gradviz.tracing.foreigncells import norms_of, of_form, plain_loss, single, stats_of
 from gradviz.tracing.layout import FLOAT, STATS, Column
 from gradviz.tracing.levels import FULL_LIMIT, lower_forms
 from gradviz.tracing.rows import Rows
-from gradviz.tracing.statistics import quiet_norm, statistics
 from gradviz.tracing.updates import Say
 
 __all__ = ["ForeignStreams"]
@@ -36,7 +36,6 @@ COPIED_LIMIT = 1 << 24  # bytes of a row above which copies cost more than measu
 WHOLE_LIMIT = 1 << 30  # bytes of a row that is kept whole by "auto"
 WHOLE_BIRTHS = 8  # steps that are kept whole because a NaN or an infinity is new in them
 WHOLE_STRUCTURES = 16  # that are kept whole at their first step; of a program with more, every so manieth step is
-MEAN, NORM, NANS = (STATS.index(name) for name in ("mean", "norm", "nans"))
 
 PAIR = ("value", "grad")
 
@@ -137,7 +136,7 @@ class ForeignStreams:
         if self._is_closed:
             raise TraceError("the trace is closed", hint="call step() inside the with block", where=self._filing.folder)
         if self._level == "loss" and loss is not None:
-            return self._put_loss(step, scalar_loss(_plain(loss)))
+            return self._put_loss(step, scalar_loss(plain_loss(loss)))
         moment = self._taken(loss)
         if moment is self._written:
             self._waiting = None
@@ -177,11 +176,11 @@ class ForeignStreams:
 
     def _loss(self, moment: Any, loss: Any) -> float:
         if loss is not None:
-            return scalar_loss(_plain(loss))
+            return scalar_loss(plain_loss(loss))
         result = moment.calls[moment.structure.graph.outputs[0]]
         if moment.has_values:
             return scalar_loss(number(result.value))
-        return _single(moment.stats()[0][moment.structure.graph.outputs[0]])
+        return single(moment.stats()[0][moment.structure.graph.outputs[0]])
 
     def _stream(self, graph: Graph) -> Stream:
         """Return the stream of this structure, or of one that is alike but for the numbers in it."""
@@ -260,22 +259,22 @@ class ForeignStreams:
     def _measured(self, moment: Any) -> list[tuple[Any, Any]]:
         """Return the norms of what the capture has copied."""
         with np.errstate(all="ignore"):
-            return list(zip(*(_norms([getattr(c, name) for c in moment.calls]) for name in PAIR), strict=True))
+            return list(zip(*(norms_of([getattr(c, name) for c in moment.calls]) for name in PAIR), strict=True))
 
     def _from_stats(self, moment: Any, form: str) -> list[tuple[Any, Any]]:
         """Take what the capture has measured."""
         values, grads = moment.stats()
         pairs = zip(moment.calls, values, grads, strict=True)
-        return [(_of_form(value, call, form), _of_form(grad, call, form)) for call, value, grad in pairs]
+        return [(of_form(value, call, form), of_form(grad, call, form)) for call, value, grad in pairs]
 
     def _outside(self, p: Any, form: str) -> tuple[Any, Any]:
         """Return value and gradient of a parameter that this step has not used."""
         if form == "full":
             return number(p), number(p.grad)
         if form == "stats":
-            return _stats(number(p)), _stats(number(p.grad))
+            return stats_of(number(p)), stats_of(number(p.grad))
         with np.errstate(all="ignore"):
-            value, grad = _norms([p, p.grad])
+            value, grad = norms_of([p, p.grad])
         return value, grad
 
     # -- the rows ------------------------------------------------------------------------------
@@ -333,7 +332,11 @@ class ForeignStreams:
             is_array = isinstance(cell, np.ndarray)
             return Column(name, part, cell.dtype.str, cell.shape) if is_array else Column(name, part)
         place = [*stream.params, *stream.others][i // 2]
-        shape = stream.graph.nodes[place].shape if place is not None else tuple(getattr(plain(self.params[name]), "shape", ()))
+        shape = (
+            stream.graph.nodes[place].shape
+            if place is not None
+            else tuple(getattr(plain(self.params[name]), "shape", ()))
+        )
         if not shape:
             return Column(name, part)
         measure = MEASURED[form]
@@ -346,6 +349,8 @@ class ForeignStreams:
         if not lower:
             return None
         self._level = lower[0]
+        if lower[0] == "scalars" and self._largest > COPIED_LIMIT:
+            self._capture.use("stats")
         if lower[0] == "loss":
             self._capture.on_step = self._waiting = None
             self._capture.stop()
@@ -362,34 +367,3 @@ class ForeignStreams:
         self._alike.clear()
         self._held.clear()
         self._waiting = self._written = None
-
-
-def _plain(loss: Any) -> Any:
-    return number(loss.detach()) if hasattr(loss, "grad_fn") else loss
-
-
-def _norms(tensors: Sequence[Any]) -> list[float | None]:
-    """Return norms, here as `History` computes them of whole rows: a value that stays the same has the same norm."""
-    if any(t is not None and t.device.type != "cpu" for t in tensors):
-        return norms(tensors)
-    numbers = map(viewed, tensors)
-    return [quiet_norm(x) if isinstance(x, np.ndarray) else x for x in numbers]
-
-
-def _stats(numbers: Any) -> Any:
-    """Return seven numbers of an array; a single number as it is."""
-    return statistics(numbers)[0] if isinstance(numbers, np.ndarray) else numbers
-
-
-def _of_form(row: np.ndarray, call: Any, form: str) -> Any:
-    """Return what was measured of a node as a row has it; None if nothing was."""
-    if np.isnan(row[NANS]):
-        return None
-    if call.shape == ():
-        return _single(row)
-    return row if form == "stats" else float(row[NORM])
-
-
-def _single(row: np.ndarray) -> float:
-    """Return a single number that was measured as an array of one."""
-    return math.nan if row[NANS] else float(row[MEAN if math.isfinite(row[NORM]) else NORM])
