@@ -223,6 +223,8 @@ def test_statistics_of_what_is_not_finite():
 
     odd = torch.tensor([1.0, float("nan"), float("inf"), -3.0, 0.0, float("-inf")])
     nothing = torch.tensor([float("nan")] * 2)
+    for extreme in (1e30, 1e-30, 3e38):
+        assert measured(torch.tensor([extreme, 0.0]))[3] == pytest.approx(extreme, rel=1e-6)
     rows = fetched([measured(odd), measured(nothing), measured(torch.zeros(0)), measured(torch.tensor([True, False]))])
     assert rows[0, [0, 1]].tolist() == [-3.0, 1.0]
     assert rows[0, 2] == pytest.approx(-2 / 3)

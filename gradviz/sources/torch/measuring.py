@@ -36,7 +36,8 @@ def measured(t: torch.Tensor) -> Any:
             found = torch.view_as_real(found.resolve_conj())
         elif found.dtype not in QUICK:
             found = found.float()
-        quick = _measured_quickly(found.numpy()) if found.device.type == "cpu" else None
+        with np.errstate(all="ignore"):
+            quick = _measured_quickly(found.numpy()) if found.device.type == "cpu" else None
         return _measured_with_care(found) if quick is None else quick
 
 
