@@ -216,8 +216,9 @@ def test_two_ranks_in_one_folder_are_refused(ran):
 # -- shards ----------------------------------------------------------------------------------------
 
 
-def test_every_rank_records_its_own_shards(ran):
-    path = ran("sharded")
+@pytest.mark.parametrize("scenario", ["sharded", "watched_sharded"])
+def test_every_rank_records_its_own_shards(ran, scenario):
+    path = ran(scenario)
     for rank, run in enumerate(open_runs(path)):
         notes = [event for event in run.events if event["kind"] == "note"]
         assert len(notes) == STEPS
