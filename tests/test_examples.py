@@ -28,6 +28,7 @@ FILES = {
     "sin_and_slope": {"sin.png", "parabola.png"},
     "sweep_dask": {"runs", "answer.csv"},
     "sweep_joblib": {"runs", "answer.csv"},
+    "torch_digits": {"run", "report.html", "step.svg", "step.png"},
     "torch_pictures": {"torch-resnet50.png", "torch-transformer.png"},
     "torchrun_ddp": {"runs"},
     "three_ways": {"run", "graph.svg", "graph.png", "losses.csv", "fit.png"},
@@ -166,6 +167,19 @@ def test_the_diabetes_weights_are_those_of_least_squares(ran):
     run = open_run(out / "run")
     np.testing.assert_allclose(run["w"].value[-1], exact[:-1], atol=1e-5)
     assert abs(run["b"].value[-1] - exact[-1]) < 1e-9
+
+
+def test_the_digits_are_read_and_every_step_was_recorded(ran):
+    out, process = ran("torch_digits")
+    run = open_run(out / "run")
+    assert len(run) == 12 * 14
+    assert run.loss[0] > 2
+    assert run.loss[-14:].max() < 0.5
+    assert len(run.nodes) + len(run.parameters) == len(run.frame(0).graph)
+    assert all(value is not None for value in run.frame(100).values)  # a step that was kept whole
+    assert [event["kind"] for event in run.events].count("validation") == 12
+    read = re.findall(r"([\d.]+)% of the unseen digits", process.stdout)
+    assert float(read[-1]) > 85
 
 
 def test_the_slopes_are_exact(ran):
