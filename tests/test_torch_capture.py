@@ -554,6 +554,12 @@ def test_a_name_is_given_by_the_model_or_the_variable():
     assert "Linear.weight" in names
 
 
+def test_data_without_a_variable_is_named_as_the_model_names_it(net):
+    with gradviz.capture(net) as cap:
+        F.cross_entropy(net(torch.ones(2, 4)), target=torch.tensor([0, 1])).backward()
+    assert [node.name for node in cap.graph().nodes if node.kind == "input"] == ["x", "input_1"]
+
+
 def test_steps_that_differ_in_a_parameter_alone_are_told_apart():
     pair = nn.ModuleDict({"a": nn.Linear(2, 1), "b": nn.Linear(2, 1)})
     x = torch.ones(1, 2)

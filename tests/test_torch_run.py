@@ -1,7 +1,6 @@
 """``gradviz run``: a PyTorch program as it is, recorded step by step."""
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -203,14 +202,13 @@ def test_a_killed_program_loses_no_step(tmp_path):
     (tmp_path / "train.py").write_text(endless.replace("print(step,", "print(step, flush=True) or (0,"))
     line = [sys.executable, "-m", "gradviz", "run", "train.py"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(Path.cwd()), *sys.path]))}
-    process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=environment)
     last = -1
     end = time.monotonic() + 60
-    while last < 20 and time.monotonic() < end:
-        last = int(process.stdout.readline())
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    with subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        while last < 20 and time.monotonic() < end and (told := process.stdout.readline()):
+            last = int(told)
+        process.kill()
+    assert last == 20
     run = gradviz.open_run(tmp_path / "runs" / "train")
     assert len(run) > last
     assert run.damage == []

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
 import torch
 
-__all__ = ["Modules"]
+__all__ = ["Modules", "argument_names"]
 
 Path = tuple[str, ...]
+VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 WRAPPERS = frozenset(("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"))  # names nobody gave
+
+
+def argument_names(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors that a module was called with, and what its forward calls them.
+
+    >>> list(argument_names(torch.nn.Linear, (torch.zeros(1),), {}))
+    [('input', tensor([0.]))]
+    """
+    forward: Any = getattr(kind, "forward", None)
+    try:
+        names = [p.name for p in inspect.signature(forward).parameters.values() if p.kind not in VARIABLE][1:]
+    except (ValueError, TypeError):
+        return
+    for name, value in (*zip(names, args, strict=False), *kwargs.items()):
+        if isinstance(value, torch.Tensor):
+            yield name, value
 
 
 class Modules:

@@ -16,6 +16,7 @@ from gradviz.sources.naming import held_names
 from gradviz.sources.torch.calls import SLOT, Call
 from gradviz.sources.torch.framing import Structure, frame_of, needed, structure_of
 from gradviz.sources.torch.measuring import fetched
+from gradviz.sources.torch.modules import argument_names
 
 if TYPE_CHECKING:
     from gradviz.sources.torch.tape import Tape
@@ -24,6 +25,7 @@ __all__ = ["Kept", "Moment", "Structures"]
 
 LOOKS = attrgetter("op", "kind", "inputs", "shape", "dtype", "scope", "site", "index", "name", "args", "kwargs")
 PLAIN = (int, float, str, bool, type(None), type(SLOT))
+OPERATION = Call("", "op")
 NODE_BYTES = 500
 STRUCTURES = 512  # that are remembered
 LIMIT = 1 << 30  # bytes of steps that are kept
@@ -151,7 +153,12 @@ def _name_by_variables(tape: Tape, places: Sequence[int]) -> None:
         for place in places
         if not tape.calls[place].name and (t := tape.tensors[place]) is not None and tape.find(t) == place
     }
-    for key, name in held_names(set(unnamed)).items() if unnamed else ():
+    found = held_names(set(unnamed)) if unnamed else {}
+    for arguments in tape.arguments:
+        for name, t in argument_names(*arguments):
+            if tape.find(t) is not None and unnamed.get(id(t), OPERATION).kind != "op":
+                found.setdefault(id(t), name)
+    for key, name in found.items():
         unnamed[key].name = name
 
 

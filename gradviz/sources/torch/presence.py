@@ -187,7 +187,7 @@ def _called(module: Any, *args: Any, **kwargs: Any) -> Any:
     """Stand in for Module.__call__ while something is recorded."""
     found = _listening()
     for capture in found:
-        capture.entered(module)
+        capture.entered(module, args, kwargs)
     try:
         out = _call(module, *args, **kwargs)
         if found and isinstance(module, torch.jit.ScriptModule):

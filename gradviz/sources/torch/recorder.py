@@ -284,13 +284,15 @@ class Capture(Captured):
 
     # -- modules -------------------------------------------------------------------------------
 
-    def entered(self, module: torch.nn.Module) -> None:
+    def entered(self, module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Take note that a module begins to run."""
         tape = self._tape
         is_apart = self.begins_at_model or not torch.is_grad_enabled()  # or a look at a model, batch after batch
         if is_apart and len(self._modules.running) == 1 and tape.calls and not tape.needs_grad and not self._is_done:
             self._tape.close()
             self._tape = self._new_tape()
+        if len(self._modules.running) == 1:
+            self._tape.arguments.append((type(module), args, kwargs))
         self._modules.enter(module)
 
     def left(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import CodeType
 from typing import Any
@@ -37,6 +37,7 @@ class Tape:
     def __init__(self, named: Named, unchanged: Unchanged | None) -> None:
         self.calls: list[Call] = []
         self.tensors: list[torch.Tensor | None] = []  # of each call its tensor, while the step lasts
+        self.arguments: list[tuple[type, Sequence[Any], Mapping[str, Any]]] = []  # of the models that were called
         self.needs_grad = False  # whether anything that was computed here requires a gradient
         self.unseen_site: Site = (None, 0)  # where something was called last whose inside is not recorded
         self.is_muted = False  # whether gradients that pass by belong to something else
@@ -226,6 +227,7 @@ class Tape:
         self._writers.clear()
         self._begun.clear()
         self.tensors = []
+        self.arguments = []
 
 
 def maker(t: torch.Tensor) -> Any:
