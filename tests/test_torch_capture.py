@@ -560,6 +560,49 @@ def test_data_without_a_variable_is_named_as_the_model_names_it(net):
     assert [node.name for node in cap.graph().nodes if node.kind == "input"] == ["x", "input_1"]
 
 
+def test_a_later_step_may_go_on_with_results_of_the_one_before():
+    torch.manual_seed(0)
+    generator, critic = nn.Sequential(nn.Linear(2, 3), nn.Tanh()), nn.Linear(3, 1)
+    both = nn.ModuleDict({"generator": generator, "critic": critic})
+    first, second = (torch.optim.SGD(m.parameters(), lr=0.1) for m in (generator, critic))
+    with gradviz.capture(both) as cap:
+        for _ in range(2):
+            noise = torch.randn(4, 2)
+            fake = generator(noise)
+            second.zero_grad()
+            critic(fake.detach()).mean().backward()
+            second.step()
+            first.zero_grad()
+            loss = -critic(fake).mean()
+            loss.backward()
+            first.step()
+            truth = {name: p.grad.clone() for name, p in generator.named_parameters()}
+    assert [ops(frame) for frame in cap] == [
+        ["linear", "tanh", "detach", "linear", "mean"],
+        ["linear", "tanh", "linear", "mean", "neg"],
+    ] * 2
+    frame = cap.frame()
+    assert same(frame.value("fake"), fake)
+    assert frame.graph["fake"].source.text == "generator(noise)"
+    assert frame.grad("fake").shape == (4, 3)
+    for name, g in truth.items():
+        assert same(frame.grad(f"generator.{name}"), g)
+    assert frame.edge_grad("generator.0", "fake") is not None
+
+
+def test_a_state_that_is_carried_on_grows_as_its_graph_does():
+    w = torch.tensor(0.5, requires_grad=True)
+    h = torch.tensor(1.0)
+    with gradviz.capture() as cap:
+        for _ in range(3):
+            h = torch.tanh(h * w)
+            h.backward(retain_graph=True)
+    assert [ops(frame) for frame in cap] == [["mul", "tanh"] * k for k in (1, 2, 3)]
+    for frame in cap:
+        frame.graph.check()
+        assert len([node for node in frame.graph.nodes if node.kind == "param"]) == 1
+
+
 def test_steps_that_differ_in_a_parameter_alone_are_told_apart():
     pair = nn.ModuleDict({"a": nn.Linear(2, 1), "b": nn.Linear(2, 1)})
     x = torch.ones(1, 2)

@@ -20,13 +20,10 @@ from tests.torch_truth import AfterTheFact, Verdict, after_the_fact, compared, l
 
 AFTER = ("after the fact: gradients", "values known", "values wrong")
 KINDS = ("values", "grads", "edges", "lines", "scopes")
-# what a recording does not know: the line of an op in another thread; for an op in a user's forward hook the scope; and
-# what an earlier step has computed that a backward pass goes through again: it is one node then
+# what a recording does not know: the line of an op in another thread, and the scope of one in a user's forward hook
 EXCUSED = {
     "other_thread": {"lines": 1},
     "users_hooks": {"scopes": 1},
-    "adversaries": {"missing": 2},
-    "carried_state": {"missing": 3},
 }
 NOT_WALKED = ("loss_of_many_numbers", "several_roots", "resnet50")  # another seed, another root; too large
 # what a walk cannot know: the gradients of a block that would be run again, of a second backward pass,

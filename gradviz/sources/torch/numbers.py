@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["address", "as_tensor", "copied", "dtype_name", "number", "numbers", "plain"]
+__all__ = ["ORDINARY", "address", "as_tensor", "copied", "dtype_name", "number", "numbers", "plain"]
 
 NUMPY_KNOWS = frozenset(
     (

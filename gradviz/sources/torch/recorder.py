@@ -16,6 +16,7 @@ from gradviz.errors import GradvizTypeError, GradvizValueError
 from gradviz.sources.torch import kinds, presence
 from gradviz.sources.torch.calls import Call, with_slots, with_slots_in_args
 from gradviz.sources.torch.captured import Captured
+from gradviz.sources.torch.earlier import Earlier
 from gradviz.sources.torch.framing import Structure
 from gradviz.sources.torch.looks import name_of
 from gradviz.sources.torch.measuring import Unchanged
@@ -84,7 +85,7 @@ class Capture(Captured):
             raise GradvizValueError(f"level={level!r}", hint=f"choose one of {', '.join(LEVELS)}")
         self._level = level
         if not self._tape.calls:
-            self._tape = self._new_tape()
+            self._tape = self._new_tape(self._tape.earlier)
 
     def stop(self) -> None:
         """Finish the last step and leave nothing behind; a second call does nothing."""
@@ -160,8 +161,8 @@ class Capture(Captured):
 
     # -- recording -----------------------------------------------------------------------------
 
-    def _new_tape(self) -> Tape:
-        return Tape(self._modules.named, None if self._level == "full" else self._unchanged)
+    def _new_tape(self, earlier: Earlier | None = None) -> Tape:
+        return Tape(self._modules.named, None if self._level == "full" else self._unchanged, earlier)
 
     def call(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Make a call of the program, and record it."""
@@ -289,8 +290,9 @@ class Capture(Captured):
         tape = self._tape
         is_apart = self.begins_at_model or not torch.is_grad_enabled()  # or a look at a model, batch after batch
         if is_apart and len(self._modules.running) == 1 and tape.calls and not tape.needs_grad and not self._is_done:
-            self._tape.close()
-            self._tape = self._new_tape()
+            earlier = tape.earlier
+            tape.close()
+            self._tape = self._new_tape(earlier)
         if len(self._modules.running) == 1:
             self._tape.arguments.append((type(module), args, kwargs))
         self._modules.enter(module)
@@ -367,8 +369,7 @@ class Capture(Captured):
             self._kept.add(structure, tape.calls, has_values=tape.keeps_values)
             if self.on_step is not None:
                 self.parameters = {**self._modules.parameters(), **tape.parameters(structure.graph, structure.places)}
-        tape.close()
-        self._tape = self._new_tape()
+        self._tape = self._new_tape(tape.close())
         if outputs and self.on_step is not None:
             self.on_step(self._kept.moments[-1])
 

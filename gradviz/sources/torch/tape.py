@@ -12,6 +12,8 @@ import torch
 
 from gradviz.graphs import Graph
 from gradviz.sources.torch.calls import Call, with_slots_in_args
+from gradviz.sources.torch.earlier import Earlier, Mark, by_sequence, copied_call
+from gradviz.sources.torch.framing import needed
 from gradviz.sources.torch.kinds import FILLING
 from gradviz.sources.torch.measuring import Unchanged, measured
 from gradviz.sources.torch.numbers import address, copied, dtype_name
@@ -31,17 +33,20 @@ class Tape:
     """The calls of one step.
 
     A tensor is known by its identity and its version: what was written to since it was recorded is another value.
-    Values and gradients are copied, or only measured if ``unchanged`` is given.
+    Values and gradients are copied, or only measured if ``unchanged`` is given. ``earlier`` is what the step before
+    has left.
     """
 
-    def __init__(self, named: Named, unchanged: Unchanged | None) -> None:
+    def __init__(self, named: Named, unchanged: Unchanged | None, earlier: Earlier | None = None) -> None:
         self.calls: list[Call] = []
         self.tensors: list[torch.Tensor | None] = []  # of each call its tensor, while the step lasts
         self.arguments: list[tuple[type, Sequence[Any], Mapping[str, Any]]] = []  # of the models that were called
         self.needs_grad = False  # whether anything that was computed here requires a gradient
         self.unseen_site: Site = (None, 0)  # where something was called last whose inside is not recorded
         self.is_muted = False  # whether gradients that pass by belong to something else
+        self.earlier = earlier
         self._named = named
+        self._marks: list[Mark | None] = []  # of each call the autograd node that made its tensor
         self.keeps_values = unchanged is None
         self._unchanged = unchanged
         self._known: dict[int, tuple[torch.Tensor, int, int]] = {}  # tensor, version, place by id
@@ -79,6 +84,9 @@ class Tape:
         """Enter a tensor that nothing on the tape has made."""
         made_by = maker(t)
         if made_by is not None:
+            place = None if self.earlier is None else self.earlier.place_of(t, version(t))
+            if place is not None:
+                return self._continued(t, place, made_by)
             begun = self._begun.get(made_by._sequence_nr()) if hasattr(type(made_by), "_forward_cls") else None
             if begun is not None:
                 return self._of_function(begun, t, made_by)
@@ -87,6 +95,24 @@ class Tape:
         name, scope = self._named(t)
         kind = "param" if t.requires_grad else "input"
         return self._add(Call(kind, kind, name=name, scope=scope), t, None)
+
+    def _continued(self, t: torch.Tensor, last: int, made_by: Any) -> int:
+        """Enter a result of the step before, and everything that it was made of there."""
+        earlier: Any = self.earlier
+        nodes, where = by_sequence(made_by), dict[int, int]()
+        for place in needed(earlier.calls, [last]):
+            call, tensor, mark = earlier.calls[place], earlier.tensor(place), earlier.marks[place]
+            known = None if tensor is None else self.find(tensor)
+            if known is None:
+                known = len(self.calls)
+                again = copied_call(call, [where[i] for i in call.inputs])
+                self._append(again, tensor, mark)
+                if tensor is not None:
+                    self._known[id(tensor)] = tensor, version(tensor), known
+                if mark is not None and mark[0] in nodes:
+                    self._hear(again, nodes[mark[0]], mark[1])
+            where[place] = known
+        return where[last]
 
     def begin(self, args: Sequence[Any], scope: Scope, site: Site) -> None:
         """Take note of what an autograd.Function is called with; its result is known by the sequence number."""
@@ -104,8 +130,7 @@ class Tape:
             return self._add(call, t, made_by)
         if call not in self.calls:
             call.dtype, call.shape = "", (count,)
-            self.calls.append(call)
-            self.tensors.append(None)
+            self._append(call, None, None)
         part = Call("getitem", inputs=(self.calls.index(call),), scope=call.scope, site=call.site)
         part.index = t.output_nr
         return self._add(part, t, made_by)
@@ -162,8 +187,7 @@ class Tape:
     def _add_several(self, call: Call, out: Sequence[Any]) -> None:
         """Enter a call with several results, and each of them that is a tensor."""
         place = len(self.calls)
-        self.calls.append(call)
-        self.tensors.append(None)
+        self._append(call, None, None)
         call.dtype, call.shape = "", (len(out),)
         for index, t in enumerate(flat(out)):
             part = Call("getitem", inputs=(place,), scope=call.scope, site=call.site)
@@ -178,13 +202,21 @@ class Tape:
             call.value = copied(t)
         else:
             call.stats = self._unchanged.measured(t, version(t)) if call.kind == "param" else measured(t)
-        self.calls.append(call)
-        self.tensors.append(t)
+        self._append(call, t, None if made_by is None else (made_by._sequence_nr(), t.output_nr))
         self._known[id(t)] = t, version(t), place
         if made_by is not None:
-            self.needs_grad = True
-            self._handles.append(made_by.register_prehook(partial(self._pass, call, t.output_nr)))
+            self._hear(call, made_by, t.output_nr)
         return place
+
+    def _append(self, call: Call, t: torch.Tensor | None, mark: Mark | None) -> None:
+        self.calls.append(call)
+        self.tensors.append(t)
+        self._marks.append(mark)
+
+    def _hear(self, call: Call, made_by: Any, index: int) -> None:
+        """Keep the gradient that will arrive at one of the results of an autograd node."""
+        self.needs_grad = True
+        self._handles.append(made_by.register_prehook(partial(self._pass, call, index)))
 
     # -- gradients -----------------------------------------------------------------------------
 
@@ -218,8 +250,9 @@ class Tape:
         else:
             call.grad_stats = measured(g)
 
-    def close(self) -> None:
-        """Leave nothing behind: no hook, no tensor of the program."""
+    def close(self) -> Earlier:
+        """Leave nothing behind, no hook and no tensor of the program; return what the next step may go on with."""
+        left = Earlier(self.calls, self.tensors, self._marks, self._known)
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -228,6 +261,8 @@ class Tape:
         self._begun.clear()
         self.tensors = []
         self.arguments = []
+        self.earlier = None
+        return left
 
 
 def maker(t: torch.Tensor) -> Any:
