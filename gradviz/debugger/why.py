@@ -141,7 +141,18 @@ def by_edges(frame: Frame, node: int, k: int) -> Why:
     if node in frame.graph.outputs:
         terms.append(Term(_plain(seed_of(frame, node)), "the seed: this is the result itself", (node,)))
     total = _sum([term.value for term in terms], frame.grads[node])
-    return _made(frame, node, "edges", terms, k, total, len(terms))
+    return _made(frame, node, "edges", terms, k, total, len(terms), _unknown(frame, node))
+
+
+def _unknown(frame: Frame, node: int) -> str:
+    """Say through which nodes a gradient may have come that nobody knows: what is inside of them was not recorded."""
+    graph, names = frame.graph, []
+    for dst in graph.consumers(node):
+        parts = [i for i in graph.consumers(dst) if graph.nodes[i].op == "getitem"] if frame.values[dst] is None else []
+        is_reached = any(frame.grads[i] is not None for i in (dst, *parts))
+        if is_reached and frame.edge_grad(node, dst, graph.nodes[dst].inputs.index(node)) is None:
+            names.append(_name(frame, dst))
+    return f"what comes through {', '.join(names[:4])} is not known" if names else ""
 
 
 def _edge_text(frame: Frame, src: int, dst: int, arg: int) -> str:
@@ -294,7 +305,7 @@ def _made(
     apart = _apart(grad, total)
     dtype = frame.graph.nodes[node].dtype
     found = Why(_name(frame, node), by, grad, shown, _plain(rest), count, apart, note, dtype)
-    if found.adds_up or frame.graph.nodes[node].kind == "op":
+    if found.adds_up or frame.graph.nodes[node].kind == "op" or (note and by == "edges"):
         return found
     return replace(found, note="; ".join(filter(None, (note, "a gradient that was there before stays in the sum"))))
 

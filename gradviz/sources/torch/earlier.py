@@ -11,7 +11,7 @@ import torch
 
 from gradviz.sources.torch.calls import Call
 
-__all__ = ["Earlier", "by_sequence", "copied_call"]
+__all__ = ["Earlier", "by_sequence", "copied_call", "leaves_behind"]
 
 LIMIT = 1_000_000  # autograd nodes gone through to find those of an earlier step
 
@@ -63,6 +63,19 @@ def by_sequence(made_by: Any) -> dict[int, Any]:
                 found[fn._sequence_nr()] = fn
                 waiting.append(fn)
     return found
+
+
+def leaves_behind(roots: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the leaves that these results depend on, as far as gradients flow.
+
+    >>> w = torch.ones(2, requires_grad=True)
+    >>> leaves_behind([w * 2])[0] is w
+    True
+    """
+    nodes = {id(fn): fn for t in roots if t.grad_fn is not None for fn in by_sequence(t.grad_fn).values()}
+    following = (fn for node in nodes.values() for fn, _ in node.next_functions)
+    found = {id(fn): fn.variable for fn in following if hasattr(fn, "variable")}
+    return list(found.values())
 
 
 def copied_call(call: Call, inputs: Sequence[int]) -> Call:

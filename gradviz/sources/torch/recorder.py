@@ -16,7 +16,7 @@ from gradviz.errors import GradvizTypeError, GradvizValueError
 from gradviz.sources.torch import kinds, presence
 from gradviz.sources.torch.calls import Call, with_slots, with_slots_in_args
 from gradviz.sources.torch.captured import Captured
-from gradviz.sources.torch.earlier import Earlier
+from gradviz.sources.torch.earlier import Earlier, leaves_behind
 from gradviz.sources.torch.framing import Structure
 from gradviz.sources.torch.looks import name_of
 from gradviz.sources.torch.measuring import Unchanged
@@ -332,6 +332,7 @@ class Capture(Captured):
         tape = self._tape
         wanted = args[1] if len(args) > 1 else kwargs["inputs"]
         operands = [*roots, *(wanted if isinstance(wanted, tuple | list) else [wanted])]
+        operands += [t for t in leaves_behind(roots) if all(t is not known for known in operands)]
         inputs = [tape.place_of(t) for t in operands]
         site, _ = presence.site(sys._getframe(3))
         self._muted += 1
