@@ -175,7 +175,7 @@ def test_the_digits_are_read_and_every_step_was_recorded(ran):
     assert len(run) == 12 * 14
     assert run.loss[0] > 2
     assert run.loss[-14:].max() < 0.5
-    assert len(run.nodes) + len(run.parameters) == len(run.frame(0).graph)
+    assert len(run.nodes) + len(run.names) == len(run.frame(0).graph)
     assert all(value is not None for value in run.frame(100).values)  # a step that was kept whole
     assert [event["kind"] for event in run.events].count("validation") == 12
     read = re.findall(r"([\d.]+)% of the unseen digits", process.stdout)
