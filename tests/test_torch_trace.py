@@ -278,6 +278,20 @@ def test_what_edges_carry_follows_from_the_recorded_numbers(tmp_path):
     assert frame.local(frame.graph.edges[0][0], frame.graph.edges[0][1]) is None
 
 
+def test_an_edge_of_a_step_is_not_what_was_added_up_over_several(tmp_path):
+    model = torch.nn.Linear(2, 1)
+    with gradviz.trace(tmp_path / "run", model=model) as t:
+        for _ in range(3):
+            loss = model(torch.tensor([[1.0, 2.0]])).sum()
+            loss.backward()
+            t.step(loss)
+    frame = gradviz.open_run(tmp_path / "run").frame(2)
+    linear = next(n for n in frame.graph if n.op == "linear")
+    assert frame.grad("weight").tolist() == [[3.0, 6.0]]
+    assert frame.edge_grad("weight", linear.name).tolist() == [[1.0, 2.0]]
+    assert frame.edge_grad("bias", linear.name).tolist() == [1.0]
+
+
 # -- the order of calls, and optimizers ----------------------------------------------------------------
 
 

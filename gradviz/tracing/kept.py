@@ -145,9 +145,10 @@ def _less(files: RunFiles, part: StructureRows, row: int) -> str:
 class KeptNumbers:
     """What the edges of a recorded graph contribute, as far as the numbers of its nodes tell; see `EdgeNumbers`.
 
-    A node that is used once has its gradient from that use. Of one with several uses, ops that are known by name are
-    worked out (sums, products, elementwise functions, ``linear``), and what a last, unknown one sent is what is left
-    of the gradient. Other contributions are not known: None.
+    A node that is used once has its gradient from that use, but for a leaf, which may hold those of other steps too. Of
+    one with several uses, ops that are known by name are worked out (sums, products, elementwise functions,
+    ``linear``), and what a last, unknown one sent is what is left of the gradient. Other contributions are not known:
+    None.
     """
 
     def __init__(self, graph: Graph, values: Sequence[Any], grads: Sequence[Any]) -> None:
@@ -166,9 +167,12 @@ class KeptNumbers:
         if (dst, arg) not in live:
             return None
         is_result = src in self._graph.outputs
-        if len(live) == 1 and not is_result:
+        is_only = len(live) == 1 and not is_result
+        if is_only and self._graph.nodes[src].kind == "op":
             return total
         found = self._sent_on(dst, arg)
+        if is_only:
+            return total if found is None or _is_near(found, total) else found
         if found is not None or is_result:
             return found
         others = [self._sent_on(*use) for use in live if use != (dst, arg)]
@@ -276,6 +280,14 @@ def _left(total: np.ndarray, others: Any) -> np.ndarray:
     """Return what is left of a gradient; where it is not finite, all of it if the others do not explain that."""
     unexplained = np.where(np.isfinite(others), total, 0)
     return np.where(np.isfinite(total), total - others, unexplained).astype(total.dtype)
+
+
+def _is_near(found: Any, total: Any) -> bool:
+    """Tell whether two gradients differ by rounding only."""
+    found, total = np.asarray(found), np.asarray(total)
+    with np.errstate(all="ignore"):
+        size = np.finfo(total.dtype).eps ** 0.5 * np.linalg.norm(total) if total.dtype.kind == "f" else 0.0
+        return bool(np.array_equal(found, total, equal_nan=True) or np.linalg.norm(found - total) <= size)
 
 
 def _known_as(op: str) -> str:
