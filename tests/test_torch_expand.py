@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
 import gradviz  # noqa: E402
-from gradviz.errors import GraphError, UnknownNameError  # noqa: E402
+from gradviz.errors import GradvizValueError, GraphError, UnknownNameError  # noqa: E402
 from gradviz.graphs.plain import same_bits  # noqa: E402
 from gradviz.sources.torch.expanding import expanded, inside  # noqa: E402
 from gradviz.sources.torch.recorder import Capture  # noqa: E402
@@ -347,3 +347,7 @@ def test_what_cannot_be_opened_says_so():
     with pytest.raises(GraphError, match="only known by name"):
         expanded(frame, "exp_1")
     assert expanded(frame).graph.fingerprint() == frame.graph.fingerprint()
+    with gradviz.capture(level="stats") as cap:
+        (x * 2).sum().backward()
+    with pytest.raises(GradvizValueError, match="only measured"):
+        cap.expand()

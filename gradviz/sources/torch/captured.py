@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from gradviz.errors import GradvizValueError
 from gradviz.graphs import Frame, Graph
 
 if TYPE_CHECKING:
@@ -68,4 +69,7 @@ class Captured:
         """
         from gradviz.sources.torch.expanding import expanded
 
-        return expanded(self.frame(step), node)
+        frame = self.frame(step)
+        if frame.meta["how"] == "only measured":
+            raise GradvizValueError("this step was only measured", hint='capture it with level="full"')
+        return expanded(frame, node)
