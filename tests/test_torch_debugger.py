@@ -166,7 +166,7 @@ def test_debugging_stops_at_the_birth(name):
     assert first.birth.operands
 
 
-@pytest.mark.parametrize("name", set(FAULTS) - set(NOT_FINITE))
+@pytest.mark.parametrize("name", sorted(set(FAULTS) - set(NOT_FINITE)))
 def test_and_nowhere_else(name):
     assert where_it_stopped(name)[1] == []
 
