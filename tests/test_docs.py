@@ -1,11 +1,14 @@
 """README and docs: their code runs, their links lead somewhere, what is generated is up to date."""
 
+import contextlib
+import importlib.util
 import inspect
 import re
 import subprocess
 import sys
 import tomllib
 import types
+import warnings
 from pathlib import Path
 
 import pytest
@@ -79,6 +82,103 @@ def test_the_table_of_operations_is_up_to_date():
     code = "import operations, sys; sys.exit(operations.text() != operations.PAGE.read_text('utf-8'))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "docs", check=False, timeout=60)
     assert done.returncode == 0, "python docs/operations.py writes it anew"
+
+
+@pytest.fixture(scope="module")
+def pytorch_page():
+    pytest.importorskip("torch")
+    spec = importlib.util.spec_from_file_location("pytorch_page", ROOT / "docs" / "pytorch.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_the_session_and_the_costs_on_the_page_about_pytorch_are_up_to_date(pytorch_page):
+    text = pytorch_page.PAGE.read_text("utf-8")
+    written = pytorch_page.SESSION.search(text)[0]
+    assert pytorch_page.session(pytorch_page.SCRIPT.search(text)[1], written) == written
+    assert pytorch_page.cost() in text
+
+
+@pytest.mark.parametrize("name", ["mlp", "transformer", "wrong_backward", "slice_assignment", "checkpoint_reentrant"])
+def test_the_table_of_programs_is_up_to_date(pytorch_page, name):
+    assert f"| {' | '.join(pytorch_page.row(name))} |\n" in pytorch_page.PAGE.read_text("utf-8")
+
+
+def test_the_table_of_programs_is_that_of_the_benchmarks(pytorch_page):
+    rows = re.findall(r"^\| (.*) \|$", pytorch_page.BENCHMARKS.read_text("utf-8"), re.MULTILINE)
+    known = {cells[0]: cells for cells in (row.split(" | ") for row in rows) if len(cells) == 11}
+    text = pytorch_page.PAGE.read_text("utf-8")
+    for name, title in pytorch_page.PROGRAMS.items():
+        _, _, values, grads, _, lines, _, _, after, found, _ = (cell.strip() for cell in known[name.replace("_", " ")])
+        assert " | ".join([title, values, grads, lines, after, found]) + " |" in text
+
+
+def linear_net():
+    torch = pytest.importorskip("torch")
+    model, x = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Tanh()), torch.ones(4, 3, requires_grad=True)
+    return torch, model, x, dict(model.named_parameters())
+
+
+def ask_with_parameters(make_dot):
+    _, model, x, params = linear_net()
+    make_dot(model(x))
+    make_dot(model(x).mean(), params)
+    make_dot(model(x).mean(), params={**params, "x": x}, show_attrs=True, show_saved=True, max_attr_chars=20)
+    make_dot((model(x).mean(), model(x).sum()), params=params)
+
+
+def ask_with_a_model(make_dot):
+    _, model, x, _ = linear_net()
+    make_dot(model(x).mean(), params=model)
+
+
+def ask_for_a_double_backward(make_dot):
+    torch, model, x, params = linear_net()
+    (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+    make_dot((slope**2).sum(), params={**params, "x": x})
+
+
+def ask_after_backward(make_dot, **more):
+    _, model, x, params = linear_net()
+    loss = model(x).mean()
+    loss.backward()
+    make_dot(loss, params, **more)
+
+
+def ask_for_a_list(make_dot):
+    _, model, x, _ = linear_net()
+    make_dot([model(x).mean(), model(x).sum()])
+
+
+def ask_for_a_long_chain(make_dot):
+    _, _, y, _ = linear_net()
+    for _ in range(1000):
+        y = y * 1.0
+    make_dot(y.sum())
+
+
+FORMS = [
+    (ask_with_parameters, None),
+    (ask_with_a_model, AttributeError),
+    (ask_for_a_double_backward, None),
+    (ask_after_backward, None),
+    (lambda make_dot: ask_after_backward(make_dot, show_attrs=True), RuntimeError),
+    (lambda make_dot: ask_after_backward(make_dot, show_saved=True), RuntimeError),
+    (ask_for_a_list, TypeError),
+    (ask_for_a_long_chain, RecursionError),
+]
+
+
+@pytest.mark.parametrize(("ask", "refusal"), FORMS)
+def test_the_table_of_torchvizs_call_forms(ask, refusal):
+    ask(gradviz.make_dot)
+    if importlib.util.find_spec("torchviz") is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # it asks for versions in an old way
+            make_dot = importlib.import_module("torchviz").make_dot
+            with pytest.raises(refusal) if refusal else contextlib.nullcontext():
+                ask(make_dot)
 
 
 def test_every_error_is_documented():
