@@ -105,15 +105,17 @@ def _loss(opened: Run) -> dict[str, Any]:
 
 def _parameters(opened: Run) -> list[dict[str, Any]]:
     first, last = next(iter(opened[:1])), next(iter(opened[-1:]))
-    return [_parameter(first, last, name) for name in opened.names]
+    shapes = {node.name: node.shape for graph in opened.graphs for node in graph.nodes if node.kind == "param"}
+    return [_parameter(first, last, name, shapes.get(name)) for name in opened.names]
 
 
-def _parameter(first: dict[str, Any], last: dict[str, Any], name: str) -> dict[str, Any]:
+def _parameter(first: dict[str, Any], last: dict[str, Any], name: str, shape: tuple[int, ...] | None) -> dict[str, Any]:
     """Return value and gradient of a scalar in the first and last iteration; of an array the norms."""
     value = last.get(name)
+    shape = shape if value is None else np.shape(value)
     return {
         "name": name,
-        "shape": None if value is None else list(np.shape(value)),
+        "shape": None if shape is None else list(shape),
         "what": "value" if value is not None and np.shape(value) == () else "norm",
         "first": _shown(size_of(first, name, "")),
         "last": _shown(size_of(last, name, "")),
