@@ -248,7 +248,8 @@ node, and gradients go through.
 
 `whatif` gives other values within one iteration. What an optimizer of PyTorch did is not done again, so `whatif lr=0.1`
 and `for N` are refused. A run that was read from its file has no functions to call: `whatif` and `check` need the
-capture. Of a gradient that a hook changes, a capture shows what came out of the hook, a look after the fact what went in.
+capture. Of a gradient that a hook changes, a capture shows what came out of the hook, a look after the fact what went
+in.
 """
 
 
