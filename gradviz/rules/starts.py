@@ -200,5 +200,6 @@ def _columns(value: Number | None) -> np.ndarray | None:
     """Return an input as (samples, columns); None if it holds too few samples, or no numbers."""
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf" or not 1 <= value.ndim <= 2:
         return None
-    columns = value.reshape(len(value), -1).astype(float)
-    return columns if len(columns) >= 8 and columns.size else None
+    if len(value) < 8 or not value.size:
+        return None
+    return value.reshape(len(value), -1).astype(float)
