@@ -20,7 +20,7 @@ from gradviz.sources.torch.recorder import Capture
 from gradviz.tracing.alike import joined, outline
 from gradviz.tracing.columns import scalar_loss
 from gradviz.tracing.filing import Filing
-from gradviz.tracing.foreigncells import norms_of, of_form, plain_loss, single, stats_of
+from gradviz.tracing.foreigncells import differentiated, norms_of, of_form, plain_loss, result_of, single, stats_of
 from gradviz.tracing.layout import FLOAT, STATS, Column
 from gradviz.tracing.levels import FULL_LIMIT, lower_forms
 from gradviz.tracing.rows import Rows
@@ -177,10 +177,10 @@ class ForeignStreams:
     def _loss(self, moment: Any, loss: Any) -> float:
         if loss is not None:
             return scalar_loss(plain_loss(loss))
-        result = moment.calls[moment.structure.graph.outputs[0]]
+        at = result_of(moment)
         if moment.has_values:
-            return scalar_loss(number(result.value))
-        return single(moment.stats()[0][moment.structure.graph.outputs[0]])
+            return differentiated(number(moment.calls[at].value), number(moment.calls[at].grad))
+        return single(moment.stats()[0][at])
 
     def _stream(self, graph: Graph) -> Stream:
         """Return the stream of this structure, or of one that is alike but for the numbers in it."""

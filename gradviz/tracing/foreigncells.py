@@ -13,7 +13,7 @@ from gradviz.sources.torch.numbers import number
 from gradviz.tracing.layout import STATS
 from gradviz.tracing.statistics import quiet_norm, statistics
 
-__all__ = ["norms_of", "of_form", "plain_loss", "single", "stats_of"]
+__all__ = ["differentiated", "norms_of", "of_form", "plain_loss", "result_of", "single", "stats_of"]
 
 MEAN, NORM, NANS = (STATS.index(name) for name in ("mean", "norm", "nans"))
 
@@ -21,6 +21,30 @@ MEAN, NORM, NANS = (STATS.index(name) for name in ("mean", "norm", "nans"))
 def plain_loss(loss: Any) -> Any:
     """Return the loss as a number or an array, whatever it was handed over as."""
     return number(loss.detach()) if hasattr(loss, "grad_fn") else loss
+
+
+def result_of(moment: Any) -> int:
+    """Return the node whose value is the loss of a step: of one scaled for half precision what it was before."""
+    graph = moment.structure.graph
+    at: int = graph.outputs[0]
+    is_scaled = graph.nodes[at].op == "mul" and moment.calls[at].func is None and len(graph.nodes[at].inputs) == 1
+    return graph.nodes[at].inputs[0] if is_scaled else at
+
+
+def differentiated(value: Any, grad: Any) -> float:
+    """Return the one number that was differentiated, given the result that ``backward`` was called of.
+
+    Of several numbers that is their sum, each times the gradient it was given; NaN if nothing is known of them.
+
+    >>> differentiated(3.0, 1.0), differentiated(np.array([1.0, 2.0]), np.array([1.0, 10.0]))
+    (3.0, 21.0)
+    """
+    if value is None:
+        return math.nan
+    if np.size(value) != 1:
+        with np.errstate(all="ignore"):
+            value = np.sum(value if grad is None else np.conj(grad) * value)
+    return float(np.asarray(np.real(value)).reshape(()))
 
 
 def norms_of(tensors: Sequence[Any]) -> list[float | None]:
