@@ -7,9 +7,22 @@ from typing import Any
 
 import torch
 
-__all__ = ["BACKWARD", "CALL", "EXPOSES", "FILLING", "FORGETS", "HIDDEN", "RANDOM", "SILENT", "kind_of", "known"]
+__all__ = [
+    "BACKWARD",
+    "CALL",
+    "EXPOSES",
+    "FILLING",
+    "FORGETS",
+    "HIDDEN",
+    "RANDOM",
+    "SILENT",
+    "is_traced",
+    "kind_of",
+    "known",
+]
 
 # FORGETS: the tensor is another leaf afterwards; EXPOSES: it may be written to unseen
+TRACING, DISPATCH_MODES = torch._C._get_tracing_state, torch._C._len_torch_dispatch_stack
 CALL, SILENT, BACKWARD, FORGETS, EXPOSES = range(5)
 
 TORCH = str(Path(torch.__file__).parent) + "/"
@@ -63,6 +76,12 @@ known: dict[Any, int] = {
     torch.autograd.backward: BACKWARD,
     torch.autograd.grad: BACKWARD,
 }
+
+
+def is_traced() -> bool:
+    """Tell whether a program is being written down, by torch.export or make_fx, and not run."""
+    modes = torch._C._TorchDispatchModeKey
+    return any(torch._C._get_dispatch_mode(key) is not None for key in (modes.PROXY, modes.FUNCTIONAL))
 
 
 def kind_of(func: Any) -> int:

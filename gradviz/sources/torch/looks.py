@@ -191,6 +191,8 @@ def _without_slots(value: Any) -> Any:
     """Return an argument with the word "operand" where a tensor was."""
     if isinstance(value, tuple | list):
         return tuple([_without_slots(item) for item in value])
+    if type(value).__name__ == "SymInt":  # the length of something nested
+        return str(value)
     return "operand" if value is SLOT else value
 
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 
-from gradviz.sources.torch.numbers import ORDINARY, address, plain
+from gradviz.sources.torch.numbers import (
+    DISPATCH_MODES,
+    FUNCTION_MODES,
+    ORDINARY,
+    STRIDED,
+    address,
+    has_numbers,
+    plain,
+    unseen,
+)
 
 __all__ = ["Unchanged", "fetched", "measured"]
 
@@ -28,12 +38,13 @@ def measured(t: torch.Tensor) -> Any:
     >>> [round(number, 4) for number in measured(torch.tensor([0.0, 3.0, -4.0]))]
     [-4.0, 3.0, -0.3333, 5.0, 1, 0, 0]
     """
-    if t.dtype in QUICK and t.is_cpu and type(t) in ORDINARY and t.layout is torch.strided and t.data_ptr():
+    is_seen = FUNCTION_MODES() or DISPATCH_MODES()
+    if t.dtype in QUICK and t.is_cpu and type(t) in ORDINARY and t.layout is STRIDED and not is_seen and has_numbers(t):
         with np.errstate(all="ignore"):
             quick = _measured_quickly(t.detach().numpy())
         if quick is not None:
             return quick
-    with torch.no_grad():
+    with unseen() if is_seen else nullcontext(), torch.no_grad():
         found = plain(t)
         if found is None or found.numel() == 0:
             return None

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["ORDINARY", "address", "as_tensor", "copied", "dtype_name", "number", "numbers", "plain"]
+__all__ = [
+    "ORDINARY",
+    "address",
+    "as_tensor",
+    "copied",
+    "dtype_name",
+    "known_lengths",
+    "number",
+    "numbers",
+    "plain",
+    "shape_of",
+    "unseen",
+]
 
 NUMPY_KNOWS = frozenset(
     (
@@ -20,6 +33,8 @@ NUMPY_KNOWS = frozenset(
 NAMES = {dtype: str(dtype)[6:] for dtype in (*NUMPY_KNOWS, torch.bfloat16)}
 ORDINARY = frozenset((torch.Tensor, torch.nn.Parameter))
 STRIDED = torch.strided
+FUNCTION_MODES, DISPATCH_MODES = torch._C._len_torch_function_stack, torch._C._len_torch_dispatch_stack  # how many
+VARIES = 0  # the length of a dimension that has none of its own
 
 
 def dtype_name(t: torch.Tensor) -> str:
@@ -31,11 +46,41 @@ def dtype_name(t: torch.Tensor) -> str:
     return NAMES.get(t.dtype) or str(t.dtype)[6:]
 
 
+def shape_of(t: Any) -> tuple[int, ...]:
+    """Return the shape of a tensor; of a nested one 0 where its parts differ, as far as it tells.
+
+    >>> shape_of(torch.zeros(2, 3)), shape_of(torch.nested.nested_tensor([[1.0], [1.0, 2.0]], layout=torch.jagged))
+    ((2, 3), (2, 0))
+    """
+    try:
+        shape = tuple(t.shape)
+    except RuntimeError:  # a nested one of the older kind
+        return (int(t.size(0)), *[VARIES] * (t.dim() - 1))
+    return shape if type(t) in ORDINARY else known_lengths(shape)
+
+
+def known_lengths(shape: Sequence[Any]) -> tuple[int, ...]:
+    """Return a shape with 0 for what is no number.
+
+    >>> known_lengths(torch.Size([2, 3]))
+    (2, 3)
+    """
+    return tuple([n if type(n) is int else VARIES for n in shape])
+
+
 def plain(t: torch.Tensor) -> torch.Tensor | None:
     """Return an ordinary tensor with the numbers that this process has of ``t``: its shard, its dense form.
 
-    None for a tensor without numbers (a meta or fake tensor, one whose storage was freed, a nested one).
+    None for a tensor without numbers (a meta or fake tensor, one whose storage was freed or that stands for others,
+    a nested one).
     """
+    if hasattr(t, "fake_mode"):
+        return None
+    if type(t) in ORDINARY and t.layout is STRIDED and not t.is_nested:
+        try:
+            t.data_ptr()
+        except RuntimeError:  # within torch.func it stands for many
+            return None
     t = t.detach()
     if hasattr(t, "to_local"):  # a DTensor: the shard of this process
         t = t.to_local()
@@ -47,18 +92,35 @@ def plain(t: torch.Tensor) -> torch.Tensor | None:
     if t.layout is not torch.strided:
         return t.to_dense()
     if type(t) not in ORDINARY:
-        if hasattr(t, "fake_mode") or hasattr(t, "_is_functorch"):
-            return None
-        return t.as_subclass(torch.Tensor)
+        return None if t.numel() and not t.data_ptr() else t.as_subclass(torch.Tensor)
     return None if t.numel() and t.untyped_storage().nbytes() == 0 else t
+
+
+@contextlib.contextmanager
+def unseen() -> Iterator[None]:
+    """Let no mode see what is done in a block: not those of the program, and no capture around this one."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch._C.DisableTorchFunction())
+        if DISPATCH_MODES():
+            stack.enter_context(torch._C._DisableTorchDispatch())
+        yield
 
 
 def address(t: torch.Tensor) -> int:
     """Return where the numbers of a tensor lie; 0 for one that has no storage."""
     try:
-        return int(t.untyped_storage().data_ptr())
+        with torch._C.DisableTorchFunction():
+            return int(t.untyped_storage().data_ptr())
     except (RuntimeError, NotImplementedError):
         return 0
+
+
+def has_numbers(t: torch.Tensor) -> bool:
+    """Tell whether an ordinary tensor has memory; one within torch.func has none, and a nested one not of this kind."""
+    try:
+        return bool(t.data_ptr()) and not t.is_nested
+    except RuntimeError:
+        return False
 
 
 def copied(t: torch.Tensor) -> torch.Tensor | None:
@@ -68,9 +130,14 @@ def copied(t: torch.Tensor) -> torch.Tensor | None:
     >>> copied(t), copied(torch.ones(2, device="meta")) is None
     (tensor([1., 1.]), True)
     """
-    if type(t) in ORDINARY and t.layout is STRIDED and not t.is_quantized and not t.is_nested and t.data_ptr():
-        return (t.detach() if t.requires_grad else t).clone()
-    with torch.no_grad():
+    is_seen = FUNCTION_MODES() or DISPATCH_MODES()
+    if not is_seen and type(t) in ORDINARY and t.layout is STRIDED and not t.is_quantized and not t.is_nested:
+        try:
+            if t.data_ptr():
+                return (t.detach() if t.requires_grad else t).clone()
+        except RuntimeError:  # within torch.func it stands for many
+            return None
+    with unseen() if is_seen else contextlib.nullcontext(), torch.no_grad():
         found = plain(t)
         return None if found is None else found.clone()
 

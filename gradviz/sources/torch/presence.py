@@ -38,6 +38,7 @@ REVERSED: dict[str, Callable[[Any, Any], Any]] = {
 
 _files: dict[str, int] = {}
 _active: list[Presence] = []
+_stances: list[contextlib.ExitStack] = []  # at most one: how the compiler stood before the first capture that is on
 _in_process: weakref.WeakSet[Capture] = weakref.WeakSet()
 _apply = torch.autograd.Function.__dict__["apply"]
 _call = torch.nn.Module.__call__
@@ -111,7 +112,6 @@ class Presence:
 
     def __init__(self, capture: Capture) -> None:
         self.capture = capture
-        self._is_eager = False
         self._stack = contextlib.ExitStack()
 
     def enter(self) -> None:
@@ -119,8 +119,7 @@ class Presence:
         capture = self.capture
 
         def steps(optimizer: Any, args: Any, kwargs: Any) -> None:
-            if capture.is_listening:
-                capture.optimizer_steps(optimizer)
+            capture.optimizer_steps(optimizer)
 
         self._stack.callback(torch_optimizers.register_optimizer_step_pre_hook(steps).remove)
         if not _active:
@@ -130,7 +129,7 @@ class Presence:
             torch._functorch.utils.unwrap_dead_wrappers = _begun
         _active.append(self)
         _in_process.add(capture)
-        self.run_eagerly()
+        _run_eagerly()
 
     def leave(self) -> None:
         """Take everything away again."""
@@ -140,13 +139,16 @@ class Presence:
             torch.nn.Module.__call__ = _call
             torch.compile = _compile
             torch._functorch.utils.unwrap_dead_wrappers = _unwrap
+            while _stances:
+                _stances.pop().close()
         self._stack.close()
 
-    def run_eagerly(self) -> None:
-        """Let what is compiled run as it is written, as long as this lasts; only if the compiler is loaded."""
-        if not self._is_eager and "torch._dynamo" in sys.modules:
-            self._is_eager = True
-            self._stack.enter_context(torch.compiler.set_stance("force_eager"))
+
+def _run_eagerly() -> None:
+    """Let what is compiled run as it is written, as long as anybody watches; only if the compiler is loaded."""
+    if "torch._dynamo" in sys.modules and not _stances:
+        _stances.append(contextlib.ExitStack())
+        _stances[0].enter_context(torch.compiler.set_stance("force_eager"))
 
 
 def _listening() -> list[Capture]:
@@ -202,8 +204,8 @@ def _called(module: Any, *args: Any, **kwargs: Any) -> Any:
 def _compiled(*args: Any, **kwargs: Any) -> Any:
     """Stand in for torch.compile while something is recorded: what it makes runs as it is written."""
     made = _compile(*args, **kwargs)
-    for present in _active:
-        present.run_eagerly()
+    if _active:
+        _run_eagerly()
     return made
 
 

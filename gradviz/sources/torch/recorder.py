@@ -23,7 +23,7 @@ from gradviz.sources.torch.measuring import Unchanged
 from gradviz.sources.torch.modules import Modules
 from gradviz.sources.torch.moments import Kept, Moment, Structures
 from gradviz.sources.torch.numbers import address
-from gradviz.sources.torch.tape import Tape, has_tensors, is_leaf, version
+from gradviz.sources.torch.tape import Tape, has_tensors, is_leaf, sinks, version
 
 __all__ = ["Capture"]
 
@@ -56,7 +56,7 @@ class Capture(Captured):
         self._roots: list[int] = []  # where the backward passes of this step began
         self._leaves_inside: dict[int, torch.Tensor] | None = None  # of a block that is one node
         self._structure: Structure | None = None  # that of this step, once its backward pass is over
-        self._last_root: Callable[[], Any] = _nothing
+        self._last_root: Callable[[], Any] = type(None)
         self._is_done = False  # a backward pass is over, and nothing has been computed since
         self._muted = 0
         self._thread = 0
@@ -97,10 +97,12 @@ class Capture(Captured):
             self._present.leave()
             self._present = None
         self._modules.unwind()
-        self._cut()
-        self._tape.close()
-        self._unchanged = Unchanged()
-        self.optimizer, self.parameters = None, {}
+        try:
+            self._cut()
+        finally:
+            self._tape.close()
+            self._unchanged = Unchanged()
+            self.optimizer, self.parameters = None, {}
 
     def abandon(self) -> None:
         """Record nothing more in this process: it is the child of a fork."""
@@ -124,6 +126,8 @@ class Capture(Captured):
     def is_listening(self) -> bool:
         """Whether what happens at this moment, in this thread, is to be recorded."""
         if self._muted or self._mode is None or get_ident() != self._thread:
+            return False
+        if kinds.TRACING() is not None or (kinds.DISPATCH_MODES() and kinds.is_traced()):
             return False
         if self._function is not None:
             if presence.is_running(self._function):
@@ -207,16 +211,15 @@ class Capture(Captured):
         op, is_reversed = name_of(func)
         if op[-1] == "_" and len(operands) == 1 and not operands[0].is_floating_point():
             return func(*args, **kwargs)  # a counter, as BatchNorm has one
-        inputs = [tape.place_of(t) for t in operands]
+        is_cut = op == "detach" or not torch.is_grad_enabled()
+        inputs = [tape.place_of(t, is_cut=is_cut) for t in operands]
         versions = [version(t) for t in operands]
         random = torch.get_rng_state() if op in kinds.RANDOM and self._level == "full" else None
         out = func(*args, **kwargs)
-        if out is NotImplemented:
-            return out
         changed = [t for t, before in zip(operands, versions, strict=True) if version(t) != before]
         if any(out is t for t in operands) and not changed:
             return out  # nothing was to be done, as by contiguous()
-        if not changed and not has_tensors(out):
+        if out is NotImplemented or (not changed and not has_tensors(out)):
             return out
         call = Call(op, inputs=inputs, func=func, args=slots, kwargs=named_slots, scope=self._modules.running[-1])
         call.site, call.random = site, random
@@ -307,20 +310,22 @@ class Capture(Captured):
         """Run a backward pass of the program, and keep its gradients."""
         given = args[0] if args else kwargs.get("outputs", kwargs.get("tensors"))
         roots = [t for t in (given if isinstance(given, tuple | list) else [given]) if isinstance(t, torch.Tensor)]
-        is_part = func is torch.autograd.grad and bool(kwargs.get("create_graph"))
-        if is_part:
+        if func is torch.autograd.grad and kwargs.get("create_graph"):
             return self._differentiated(func, args, kwargs, roots)
+        self._tape.unseen_site = presence.site(sys._getframe(3))[0]
         places = [self._tape.place_of(t) for t in roots]
         self._muted += 1
+        self._tape.is_passing = True
         try:
             out = func(*args, **kwargs)
         finally:
             self._muted -= 1
+            self._tape.is_passing = False
         self._tape.collect()
         if func is torch.autograd.grad:
             self._keep_returned(args, kwargs, out)
         self._roots = list(dict.fromkeys([*self._roots, *places]))
-        self._last_root = weakref.ref(roots[-1]) if roots else _nothing
+        self._last_root = weakref.ref(roots[-1]) if roots else type(None)
         self._is_done = True
         self._structure = self._structures.of(self._tape, self._roots)  # while variables say what is what
         return out
@@ -355,16 +360,20 @@ class Capture(Captured):
 
     def optimizer_steps(self, optimizer: torch.optim.Optimizer) -> None:
         """Take note that the parameters are about to be changed."""
-        self.optimizer = optimizer
-        if self._is_done:
-            self._cut()
+        if self._tape.is_passing:  # in a hook, while the gradients arrive
+            self.optimizer = optimizer
+            self._tape.collect({id(p) for group in optimizer.param_groups for p in group["params"]})
+        elif self.is_listening:
+            self.optimizer = optimizer
+            if self._is_done:
+                self._cut()
 
     def _cut(self) -> None:
         """End a step: keep what its result was made of, and begin another."""
         tape, outputs, structure = self._tape, self._roots, self._structure
         self._is_done, self._roots, self._structure = False, [], None
         if not outputs and self._kept.count == 0:  # a forward pass alone; after a step it is a look at the model
-            outputs = _sinks(tape.calls)
+            outputs = sinks(tape.calls)
         if outputs:
             structure = structure or self._structures.of(tape, outputs)
             self._kept.add(structure, tape.calls, has_values=tape.keeps_values)
@@ -388,13 +397,3 @@ class _Mode(TorchFunctionMode):  # type: ignore[misc]
         if self._kinds.get(func) == kinds.SILENT and not kwargs:  # the most of them, when gradients are set to zero
             return func(*args)
         return self._call(func, args, kwargs or {})
-
-
-def _nothing() -> None:
-    """Stand for a tensor that is gone."""
-
-
-def _sinks(calls: Sequence[Call]) -> list[int]:
-    """Return the places of results that nothing else was computed from."""
-    used = {place for call in calls for place in call.inputs}
-    return [place for place, call in enumerate(calls) if call.kind == "op" and place not in used]

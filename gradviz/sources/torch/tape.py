@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from types import CodeType
 from typing import Any
@@ -14,11 +15,11 @@ from gradviz.graphs import Graph
 from gradviz.sources.torch.calls import Call, with_slots_in_args
 from gradviz.sources.torch.earlier import Earlier, Mark, by_sequence, copied_call
 from gradviz.sources.torch.framing import needed
-from gradviz.sources.torch.kinds import FILLING
+from gradviz.sources.torch.kinds import DISPATCH_MODES, FILLING, is_traced
 from gradviz.sources.torch.measuring import Unchanged, measured
-from gradviz.sources.torch.numbers import address, copied, dtype_name
+from gradviz.sources.torch.numbers import address, copied, dtype_name, shape_of
 
-__all__ = ["Tape", "has_tensors", "is_leaf", "version"]
+__all__ = ["Tape", "has_tensors", "is_leaf", "sinks", "version"]
 
 UNSEEN_LIMIT = 100_000  # autograd nodes looked at to find what an unseen result was made of
 BACKWARD_NAME = re.compile(r"Backward\d*$")
@@ -43,6 +44,7 @@ class Tape:
         self.arguments: list[tuple[type, Sequence[Any], Mapping[str, Any]]] = []  # of the models that were called
         self.needs_grad = False  # whether anything that was computed here requires a gradient
         self.unseen_site: Site = (None, 0)  # where something was called last whose inside is not recorded
+        self.is_passing = False  # whether a backward pass runs
         self.is_muted = False  # whether gradients that pass by belong to something else
         self.earlier = earlier
         self._named = named
@@ -52,15 +54,20 @@ class Tape:
         self._known: dict[int, tuple[torch.Tensor, int, int]] = {}  # tensor, version, place by id
         self._begun: dict[int, Call] = {}  # autograd.Functions that were called unseen, by their sequence number
         self._writers: dict[int, int] = {}  # the last call that wrote into a storage, by its address
+        self._cut_off: set[int] = set()  # results of the step before that were taken for leaves, by their ids
         self._handles: list[Any] = []
+        self._taken: set[int] = set()  # leaves whose gradients were taken while the backward pass runs, by their ids
 
     # -- operands ------------------------------------------------------------------------------
 
-    def place_of(self, t: torch.Tensor) -> int:
-        """Return the place of the call that made a tensor, entering it as a leaf if none has."""
+    def place_of(self, t: torch.Tensor, *, is_cut: bool = False) -> int:
+        """Return the place of the call that made a tensor, entering it as a leaf if none has.
+
+        Where no gradient goes back (``is_cut``), what the step before has computed is a leaf too.
+        """
         known = self._known.get(id(t))
-        if known is None or known[0] is not t:
-            return self._entered(t)
+        if known is None or known[0] is not t or (self._cut_off and not is_cut and id(t) in self._cut_off):
+            return self._entered(t, is_cut=is_cut)
         if known[1] == version(t):
             return known[2]
         return self._rewritten(t, known[2])
@@ -80,11 +87,17 @@ class Tape:
             if is_leaf(t) and address(t) == place:
                 del self._known[key]
 
-    def _entered(self, t: torch.Tensor) -> int:
+    def _entered(self, t: torch.Tensor, *, is_cut: bool = False) -> int:
         """Enter a tensor that nothing on the tape has made."""
+        if id(t) in self._cut_off:
+            self._cut_off.discard(id(t))
+            self.forget(t)
         made_by = maker(t)
         if made_by is not None:
             place = None if self.earlier is None else self.earlier.place_of(t, version(t))
+            if place is not None and is_cut:
+                self._cut_off.add(id(t))
+                return self._add(Call("input", "input"), t, None)
             if place is not None:
                 return self._continued(t, place, made_by)
             begun = self._begun.get(made_by._sequence_nr()) if hasattr(type(made_by), "_forward_cls") else None
@@ -143,7 +156,7 @@ class Tape:
                 return self._entered(t)
         writer = self._writers.get(address(t))
         inputs = (place,) if writer is None or writer == place else (place, writer)
-        return self._add(Call("update", inputs=inputs), t, maker(t))
+        return self._add(Call("update", inputs=inputs, site=self.calls[inputs[-1]].site), t, maker(t))
 
     def _sources(self, made_by: Any) -> tuple[int, ...]:
         """Return the places that an unseen result was made of, found in its autograd graph."""
@@ -197,7 +210,7 @@ class Tape:
     def _add(self, call: Call, t: torch.Tensor, made_by: Any) -> int:
         """Enter a call with one result: what it has computed, and a hook for its gradient."""
         place = len(self.calls)
-        call.shape, call.dtype = tuple(t.shape), dtype_name(t)
+        call.shape, call.dtype = shape_of(t), dtype_name(t)
         if self._unchanged is None:
             call.value = copied(t)
         else:
@@ -223,7 +236,7 @@ class Tape:
     def _pass(self, call: Call, index: int, grads: Sequence[torch.Tensor | None]) -> None:
         """Keep the gradient that arrives at the result of a call."""
         g = grads[index]
-        if g is None or self.is_muted:
+        if g is None or self.is_muted or (DISPATCH_MODES() and is_traced()):
             return
         if not self.keeps_values:
             call.grad_stats = measured(g)
@@ -232,11 +245,14 @@ class Tape:
         else:
             call.grad = call.grad + g.detach()
 
-    def collect(self) -> None:
-        """Take the gradients of the leaves, as the last backward pass has left them."""
+    def collect(self, some: AbstractSet[int] | None = None) -> None:
+        """Take the gradients of the leaves as a backward pass has left them, of ``some`` while it still runs."""
         for call, t in zip(self.calls, self.tensors, strict=True):
-            if call.kind == "param" and t is not None and t.grad is not None:
+            if call.kind != "param" or t is None or id(t) in self._taken or (some is not None and id(t) not in some):
+                continue
+            if t.grad is not None:
                 self.set_grad(call, t.grad)
+        self._taken = set() if some is None else self._taken | some
 
     def parameters(self, graph: Graph, places: Sequence[int]) -> dict[str, torch.Tensor]:
         """Return the parameters of a graph, whose nodes are these calls, by name."""
@@ -263,6 +279,16 @@ class Tape:
         self.arguments = []
         self.earlier = None
         return left
+
+
+def sinks(calls: Sequence[Call]) -> list[int]:
+    """Return the places of results that nothing else was computed from.
+
+    >>> sinks([Call("a", "input"), Call("neg", inputs=(0,)), Call("exp", inputs=(1,))])
+    [2]
+    """
+    used = {place for call in calls for place in call.inputs}
+    return [place for place, call in enumerate(calls) if call.kind == "op" and place not in used]
 
 
 def maker(t: torch.Tensor) -> Any:

@@ -11,7 +11,7 @@ import torch
 
 from gradviz.sources.torch.backward_nodes import Operand, Rule, rule_of
 from gradviz.sources.torch.calls import SLOT, Call
-from gradviz.sources.torch.numbers import NAMES, dtype_name
+from gradviz.sources.torch.numbers import NAMES, dtype_name, known_lengths, shape_of
 from gradviz.sources.torch.saved import Kept, read, wrapped_number
 
 __all__ = ["Spot", "Walk", "op_name"]
@@ -127,7 +127,7 @@ class Walk:
         if place is not None:
             return place
         kind = "param" if t.requires_grad else "input" if wrapped_number(t) is None else "const"
-        spot = Spot(kind, kind, (), tuple(t.shape), dtype_name(t))
+        spot = Spot(kind, kind, (), shape_of(t), dtype_name(t))
         spot.tensor = t
         return self._add(id(t), spot)
 
@@ -342,6 +342,6 @@ def _look(results: Sequence[Any], nr: int) -> tuple[tuple[int, ...], str]:
         return (), "float32"
     dtype = results[nr].dtype
     try:
-        return tuple(results[nr].shape), NAMES.get(dtype) or str(dtype)[6:]
+        return known_lengths(results[nr].shape), NAMES.get(dtype) or str(dtype)[6:]
     except RuntimeError:  # a nested tensor has no shape
         return (), str(dtype)[6:]
