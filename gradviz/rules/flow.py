@@ -224,7 +224,7 @@ def _by_parameters(seen: Evidence, sign: int, decades: float) -> Iterator[Sympto
 
 def _level(seen: Evidence, track: Track) -> float:
     """Return log10 of the usual root mean square of a gradient's elements."""
-    shape = next((n.shape for n in seen.graph.nodes if n.name == track.name), ()) if seen.graph else ()
+    shape = seen.graph[track.name].shape if seen.graph and track.name in seen.graph else ()
     size = track.size or int(np.prod(shape))
     usual = np.median(track.grad_norm[track.reached]) / math.sqrt(max(size, 1))
     return math.log10(usual) if usual > 0 and math.isfinite(usual) else math.nan

@@ -170,6 +170,7 @@ class Layout:
         self.scalars = tuple(column for column in given if column.is_scalar)
         self.arrays = tuple(sorted((c for c in given if not c.is_scalar), key=_by_alignment))
         self.columns = self.scalars + self.arrays
+        self.digest_word = {column: place for place, column in enumerate(self.arrays)}
         gradients = [column for column in self.columns if column.is_optional]
         self.flag_bit = {column: bit for bit, column in enumerate(gradients)}
         self.flag_words = max(1, -(-len(gradients) // 32)) | 1  # odd, so that what follows is aligned

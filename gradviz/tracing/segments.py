@@ -202,7 +202,7 @@ class Segment:
 
     def _matches(self, column: Column, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Compare arrays of large rows with their digests, and note those that differ."""
-        place = self.layout.head_size - 4 * self.layout.digest_words + 4 * self.layout.arrays.index(column)
+        place = self.layout.head_size - 4 * self.layout.digest_words + 4 * self.layout.digest_word[column]
         stored = self._view(place, np.dtype("u4"))[rows]
         matches = np.array([digest(value) == wanted for value, wanted in zip(values, stored, strict=True)], bool)
         for row in rows[~matches]:
