@@ -315,7 +315,7 @@ class ForeignStreams:
                 held.append(i)
                 columns.append(column)
         rows = self._filing.recorded(tuple(columns), stream.graph, SOURCE, stream.first)
-        stream.forms[form] = rows, held, [i for i in range(len(cells)) if i not in set(held)]
+        stream.forms[form] = rows, held, sorted(set(range(len(cells))) - set(held))
         if stream.first is None:
             stream.first = rows
             text = f"segment {rows.number} begins: a graph of {len(stream.graph)} nodes"
