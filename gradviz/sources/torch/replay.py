@@ -6,15 +6,17 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 from gradviz.sources.torch.calls import filled, flattened
-from gradviz.sources.torch.numbers import dtype_name
+from gradviz.sources.torch.numbers import NAMES, NUMPY_KNOWS, dtype_name
 from gradviz.sources.torch.walking import Spot, Walk
 
 __all__ = ["alone", "replay", "same_bits"]
 
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}
+SMALL = 1 << 17  # bytes that are copied faster than they are compared one by one
 
 
 def replay(walk: Walk) -> set[str]:
@@ -35,10 +37,8 @@ def replay(walk: Walk) -> set[str]:
     for spot, tensor in zip(walk.spots, work.tensors, strict=True):
         spot.origin = "saved" if spot.tensor is not None else "unknown" if tensor is None else "replayed"
         spot.value = tensor
-    for node in walk.kept:
-        if (node, "all") in walk.places:
-            spot = walk.spots[walk.places[node, "all"]]
-            spot.origin = _of_all([walk.spots[walk.places[node, nr]].origin for nr in walk.results(node)])
+    for whole, parts in walk.wholes.items():
+        walk.spots[whole].origin = _of_all([walk.spots[part].origin for part in parts])
     return rejected
 
 
@@ -69,9 +69,19 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
         if one.data_ptr() == other.data_ptr() and one.stride() == other.stride():
             return True  # a view of the same memory
         if one.is_contiguous() and other.is_contiguous():
+            if one.dtype in NUMPY_KNOWS and one.device.type == "cpu":
+                return _same_memory(one.detach().numpy(), other.detach().numpy())
             words = WORDS[one.element_size()]
             return bool(torch.equal(one.view(words), other.view(words)))
     return bool(torch.equal(_words(one), _words(other)))
+
+
+def _same_memory(one: np.ndarray, other: np.ndarray) -> bool:
+    """Tell whether two arrays in row-major order are equal to the bit."""
+    if one.nbytes <= SMALL:
+        return one.tobytes() == other.tobytes()
+    words = np.dtype(f"i{one.itemsize}")
+    return bool((one.view(words) == other.view(words)).all())
 
 
 class Replay:
@@ -79,47 +89,45 @@ class Replay:
 
     def __init__(self, walk: Walk, rejected: set[str]) -> None:
         self.spots = walk.spots
+        self.wholes = walk.wholes
         self.rejected = rejected
         self.tensors: list[Any] = [spot.tensor for spot in walk.spots]
-        self.numbers = {i: spot.number for i, spot in enumerate(walk.spots) if spot.number is not None}
+        self.operands = [spot.tensor if spot.number is None else spot.number for spot in walk.spots]
         self.results: dict[int, list[Any]] = {}
         self.used: set[str] = set()  # rules that gave a value
         self.is_made = [False] * len(walk.spots)  # whether a value was worked out here
 
     def run(self) -> None:
         """Work out everything that is not known yet, in order."""
-        wanted = {
-            spot.inputs[0] for i, spot in enumerate(self.spots) if self._is_part(spot) and self.tensors[i] is None
-        }
+        tensors, wholes = self.tensors, self.wholes
         for i, spot in enumerate(self.spots):
-            if self._is_part(spot):
-                if self.tensors[i] is None:
-                    self._set(i, spot, self.results.get(spot.inputs[0], []), spot.index or 0)
-            elif i in wanted or (self.tensors[i] is None and not self._is_split(i)):
-                found = self._called(spot)
-                if i in wanted:
-                    self.results[i] = found
-                    self.used |= {spot.rule} if found else set()
-                else:
-                    self._set(i, spot, found, 0)
-                    self.used |= {spot.rule} if self.is_made[i] else set()
+            if tensors[i] is not None:
+                continue
+            if spot.index is not None:
+                self._set(i, spot, self.results.get(spot.inputs[0], []), spot.index)
+            elif i not in wholes:
+                if self._set(i, spot, self._called(spot), 0):
+                    self.used.add(spot.rule)
+            elif any(tensors[part] is None for part in wholes[i]):
+                found = self.results[i] = self._called(spot)
+                if found:
+                    self.used.add(spot.rule)
 
     def refuted(self) -> set[str]:
         """Return the rules that do not give a value that was kept; if it may have been their operands, those too."""
         certain: set[str] = set()
         suspected: set[str] = set()
+        tensors, is_made, used = self.tensors, self.is_made, self.used
         for i, spot in enumerate(self.spots):
-            kept = self.tensors[i]
-            if spot.rule and kept is not None and not self.is_made[i] and self._is_worth_it(spot):
+            if not spot.rule or is_made[i] or tensors[i] is None:
+                continue
+            if spot.rule in used or any([is_made[src] for src in spot.inputs]):
                 again = self._called(spot)
-                if again and again[0].dtype == kept.dtype and not same_bits(again[0], kept):
+                if again and again[0].dtype == tensors[i].dtype and not same_bits(again[0], tensors[i]):
                     behind = self._behind(i)
                     suspected |= behind
                     certain |= behind if len(behind) == 1 else set()
         return certain or suspected
-
-    def _is_worth_it(self, spot: Spot) -> bool:
-        return spot.rule in self.used or any(self.is_made[src] for src in spot.inputs)
 
     def _behind(self, i: int) -> set[str]:
         """Return the rule of a spot, and those by which its operands were worked out from what was kept."""
@@ -136,34 +144,36 @@ class Replay:
 
     def _called(self, spot: Spot) -> list[Any]:
         """Return the results of a call that is made again; none if it cannot be."""
-        if spot.func is None or spot.rule in self.rejected:
+        func, given = spot.func, []
+        if func is None or spot.rule in self.rejected:
             return []
-        operands = [self.numbers.get(src, self.tensors[src]) for src in spot.inputs]
-        if any(operand is None for operand in operands):
-            return []
+        for src in spot.inputs:
+            operand = self.operands[src]
+            if operand is None:
+                return []
+            given.append(operand)
         if spot.op == "as_strided" and self.is_made[spot.inputs[0]]:
             return []  # the strides are those of the tensor that the program had
-        given = iter(operands)
         try:
             if spot.is_plain:
-                out = spot.func(*operands, **spot.kwargs)
+                out = func(*given, **spot.kwargs) if spot.kwargs else func(*given)
             else:
-                out = spot.func(*filled(tuple(spot.args), given), **filled(dict(spot.kwargs), given))
+                left = iter(given)
+                out = func(*filled(tuple(spot.args), left), **filled(dict(spot.kwargs), left))
         except Exception:  # whatever the reason, the value is not known
             return []
         return [out] if isinstance(out, torch.Tensor) else flattened(out)
 
-    def _set(self, i: int, spot: Spot, found: list[Any], nr: int) -> None:
-        if nr < len(found) and found[nr].shape == spot.shape and dtype_name(found[nr]) == spot.dtype:
-            self.tensors[i] = found[nr]
-            self.is_made[i] = True
-
-    def _is_part(self, spot: Spot) -> bool:
-        return spot.index is not None
-
-    def _is_split(self, i: int) -> bool:
-        key = self.spots[i].key
-        return isinstance(key, tuple) and key[1] == "all"
+    def _set(self, i: int, spot: Spot, found: list[Any], nr: int) -> bool:
+        """Take one of several results for a value if it looks like it, and tell whether it does."""
+        if nr >= len(found):
+            return False
+        t = found[nr]
+        if t.shape != spot.shape or (NAMES.get(t.dtype) or dtype_name(t)) != spot.dtype:
+            return False
+        self.tensors[i] = self.operands[i] = t
+        self.is_made[i] = True
+        return True
 
 
 def _of_all(origins: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +19,7 @@ CHECKPOINT = "torch.utils.checkpoint"
 SIGN_BIT = 1 << 63
 
 PLAIN = frozenset((float, bool, str, type(None)))
+NO_TROUBLE: AbstractSet[str] = frozenset()
 
 NumberOf = float | complex
 
@@ -30,7 +32,11 @@ class Kept:
     def __init__(self, node: Any) -> None:
         self.node = node
         self.tensors: dict[str, Any] = {}  # a tensor, a list of tensors and None, or None
-        self.troubles: set[str] = set()
+        self.troubles: AbstractSet[str] = NO_TROUBLE
+
+    def add_trouble(self, trouble: str) -> None:
+        """Note why something cannot be read."""
+        self.troubles = self.troubles | {trouble}
 
     @property
     def is_blocked(self) -> bool:
@@ -47,7 +53,7 @@ class Kept:
 
     def numbers(self) -> Mapping[str, Any]:
         """Return everything that is kept and no tensor."""
-        kind: Any = type(self.node)
+        kind: type = type(self.node)
         names = [name for name, is_tensor in _fields(kind) if not is_tensor and "_sym_" not in name]
         found = {name: self.number(name) for name in names}
         return {name: value for name, value in found.items() if value is not None}
@@ -61,18 +67,19 @@ def read(node: Any) -> Kept:
     ['other', 'self']
     """
     kept = Kept(node)
-    kind: Any = type(node)
-    for name, raw_name, full_name in _tensor_fields(kind):
+    fields, is_rerun = _reading(node.__class__)
+    tensors = kept.tensors
+    for name, raw_name, full_name in fields:
         try:
             raw = getattr(node, raw_name)
-            if type(raw) is tuple or _is_packed(raw):
-                _read_several(kept, name, raw if type(raw) is tuple else (raw,), full_name)
+            if raw.__class__ is tuple or _is_packed(raw):
+                _read_several(kept, name, raw if raw.__class__ is tuple else (raw,), full_name)
             else:
-                kept.tensors[name] = getattr(node, full_name)
+                tensors[name] = getattr(node, full_name)
         except RuntimeError as error:
-            kept.troubles.add(CHANGED if "inplace operation" in str(error) else FREED)
-    if kind.__name__ == "CheckpointFunctionBackward" or CHECKPOINT in kind.__module__:
-        kept.troubles.add(RERUN)
+            kept.add_trouble(CHANGED if "inplace operation" in str(error) else FREED)
+    if is_rerun:
+        kept.add_trouble(RERUN)
     return kept
 
 
@@ -83,7 +90,7 @@ def _read_several(kept: Kept, name: str, holders: Sequence[Any], full_name: str)
         kept.tensors[name] = getattr(kept.node, full_name)
         return
     is_checkpoint = any(type(data).__module__.startswith(CHECKPOINT) for data in packed)
-    kept.troubles.add(RERUN if is_checkpoint else PACKED)
+    kept.add_trouble(RERUN if is_checkpoint else PACKED)
 
 
 def _is_packed(holder: Any) -> bool:
@@ -138,8 +145,13 @@ def _fields(kind: type) -> tuple[tuple[str, bool], ...]:
 
 
 @lru_cache(maxsize=4096)
-def _tensor_fields(kind: type) -> tuple[tuple[str, str, str], ...]:
-    """Return the names of the tensors that nodes of this kind keep, and of the attributes that have them."""
+def _reading(kind: Any) -> tuple[tuple[tuple[str, str, str], ...], bool]:
+    """Return what tensors nodes of this kind keep and where, and whether their backward runs the program again.
+
+    Of each tensor: its name, and the names of the attributes that have it packed and as it is.
+    """
+    is_rerun = kind.__name__ == "CheckpointFunctionBackward" or CHECKPOINT in kind.__module__
     if hasattr(kind, "_raw_saved_tensors"):  # an autograd.Function
-        return (("tensors", "_raw_saved_tensors", "saved_tensors"),)
-    return tuple((name, "_raw_saved_" + name, "_saved_" + name) for name, is_tensor in _fields(kind) if is_tensor)
+        return (("tensors", "_raw_saved_tensors", "saved_tensors"),), is_rerun
+    names = [name for name, is_tensor in _fields(kind) if is_tensor]
+    return tuple([(name, f"_raw_saved_{name}", f"_saved_{name}") for name in names]), is_rerun

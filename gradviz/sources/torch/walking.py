@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from gradviz.sources.torch.backward_nodes import Operand, Rule, rule_of
-from gradviz.sources.torch.calls import SLOT, Call
-from gradviz.sources.torch.numbers import NAMES, dtype_name, known_lengths, shape_of
+from gradviz.sources.torch.calls import NO_SITE, SLOT, Call
+from gradviz.sources.torch.numbers import NAMES, ORDINARY, dtype_name, known_lengths, shape_of
 from gradviz.sources.torch.saved import Kept, read, wrapped_number
 
 __all__ = ["Spot", "Walk", "op_name"]
@@ -33,18 +34,31 @@ class Spot(Call):
 
     __slots__ = ("is_plain", "key", "number", "rule", "saved", "tensor")
 
-    def __init__(self, op: str, kind: str, inputs: Sequence[int], shape: tuple[int, ...], dtype: str) -> None:
-        super().__init__(op, kind, inputs, shape=shape, dtype=dtype)
+    def __init__(  # all by itself: there are many
+        self, op: str, kind: str, inputs: Sequence[int], shape: tuple[int, ...], dtype: str
+    ) -> None:
+        self.op = op
+        self.kind = kind
+        self.inputs = inputs
+        self.shape = shape
+        self.dtype = dtype
+        self.func = self.value = self.grad = self.name = self.index = None
+        self.random = self.stats = self.grad_stats = None
+        self.site = NO_SITE
         self.key: Key = None
-        self.tensor: Any = None
-        self.number: Any = None
-        self.is_plain = False
-        self.rule = ""
+        self.tensor = self.number = None
+        self.args = self.scope = ()
+        self.kwargs = NO_KEYWORDS
+        self.origin = self.rule = ""
         self.saved: tuple[int | str, ...] = ()
+        self.is_plain = False
 
 
 class Walk:
-    """Everything that some results were made of: ``spots`` in order, the nodes behind them and what these have kept."""
+    """Everything that some results were made of: ``spots`` in order, the nodes behind them and what these have kept.
+
+    ``wholes`` are the places of ops with several results, each with the places of those that are used.
+    """
 
     def __init__(self, roots: Sequence[torch.Tensor]) -> None:
         self.roots = roots
@@ -52,21 +66,20 @@ class Walk:
         self.places: dict[Key, int] = {}
         self.edges: dict[Any, Sequence[tuple[Any, int]]] = {}
         self.kept: dict[Any, Kept] = {}
+        self.wholes: dict[int, list[int]] = {}
         self.accumulators: dict[int, Any] = {}  # of leaves, by their ids, the nodes at which their gradient arrives
-        self._used: dict[Any, set[int]] = {}
+        self._used: dict[Any, set[int]] = {}  # which results of a node are, if not only the first
+        self._unmatched: list[torch.Tensor] = []
         for node in self._ordered():
             self._enter(node)
         self.outputs = [self._root(t) for t in roots]
-        self._match()
+        for t in (*self._unmatched, *roots):
+            self.has(t)
 
     @property
     def nodes(self) -> Sequence[Any]:
         """The autograd nodes of ops, in order."""
         return list(self.kept)
-
-    def results(self, node: Any) -> Sequence[int]:
-        """Return which results of a node are used."""
-        return sorted(self._used[node])
 
     def key_of(self, t: torch.Tensor) -> Key:
         """Return what the value of a tensor is known by."""
@@ -78,25 +91,29 @@ class Walk:
     def _ordered(self) -> list[Any]:
         """Return the nodes of ops in the order they were made, or in any order in which operands come first."""
         starts = [t.grad_fn for t in self.roots if t.grad_fn is not None]
+        edges, used = self.edges, self._used
         for t in self.roots:
             if t.grad_fn is not None:
-                self._used.setdefault(t.grad_fn, set()).add(t.output_nr)
+                used.setdefault(t.grad_fn, set()).add(t.output_nr)
+        numbered: dict[Any, int] = {}
+        is_topological = True
         ahead = list(starts)
         while ahead:
             node = ahead.pop()
-            if node in self.edges or isinstance(node, LEAF):
+            if node in numbered:
                 continue
-            self.edges[node] = node.next_functions
-            for operand, nr in self.edges[node]:
-                if operand is not None:
-                    self._used.setdefault(operand, set()).add(nr)
+            number = numbered[node] = node._sequence_nr()
+            edges[node] = following = node.next_functions
+            for operand, nr in following:
+                if operand is None or operand.__class__ is LEAF:
+                    continue
+                if operand in used:
+                    used[operand].add(nr)
+                else:
+                    used[operand] = {nr}
                     ahead.append(operand)
-        numbered = {node: node._sequence_nr() for node in self.edges}
-        is_topological = all(
-            operand is None or operand not in numbered or numbered[operand] < numbered[node]
-            for node, edges in self.edges.items()
-            for operand, _ in edges
-        )
+                if operand._sequence_nr() >= number:
+                    is_topological = False
         return sorted(numbered, key=numbered.__getitem__) if is_topological else self._operands_first(starts)
 
     def _operands_first(self, starts: Sequence[Any]) -> list[Any]:
@@ -141,9 +158,10 @@ class Walk:
         return self._add((len(self.spots), "const"), spot)
 
     def _operand(self, edge: tuple[Any, int]) -> int:
-        node, nr = edge
-        if not isinstance(node, LEAF):
-            return self.places[node, nr]
+        place = self.places.get(edge)
+        if place is not None:
+            return place
+        node = edge[0]
         leaf = node.variable
         self.accumulators[id(leaf)] = node
         return self.leaf(leaf)
@@ -164,9 +182,9 @@ class Walk:
             spot.kwargs = kept.numbers()
         else:
             spot = Spot(rule.op, "op", (), shape, dtype)
-            if rule.is_simple and all(edge[0] is not None for edge in edges):
+            if rule.is_simple and NOTHING not in edges:
                 spot.inputs = [self._operand(edge) for edge in edges]
-                spot.args = [SLOT] * len(edges)
+                spot.args = SLOTS[: len(edges)]
                 spot.func, spot.rule, spot.is_plain = rule.func, name, True
             else:
                 Filling(self, spot, rule, kept).fill(name, edges)
@@ -175,17 +193,24 @@ class Walk:
         used = self._used[node]
         if len(used) == 1 and 0 in used:
             self._add((node, 0), spot)
-            return
+        else:
+            self._add_several(node, spot, results)
+        if kept.tensors:
+            self._match(node, spot, kept)
+
+    def _add_several(self, node: Any, spot: Spot, results: Sequence[Any]) -> None:
+        """Add a call with several results, and those of them that are used."""
         place = self._add((node, "all"), spot)
-        for nr in self.results(node):
+        parts = self.wholes[place] = []
+        for nr in sorted(self._used[node]):
             shape, dtype = _look(results, nr)
             part = Spot("getitem", "op", [place], shape, dtype)
             part.index = nr
-            self._add((node, nr), part)
+            parts.append(self._add((node, nr), part))
 
     def _give_extras(self, spot: Spot, rule: Rule, kept: Kept) -> None:
         """Add what a function was given beside its operands, as its node has kept it."""
-        found = dict(spot.kwargs)
+        found = dict(spot.kwargs) if spot.kwargs else {}
         for name, given in rule.extras:
             if given[0] != "@":
                 value = kept.number(given)
@@ -197,26 +222,31 @@ class Walk:
                 found[name] = spot.shape[-2:]
             elif spot.inputs and self.spots[spot.inputs[0]].dtype != spot.dtype:
                 found[name] = getattr(torch, spot.dtype)
-        spot.kwargs = found
+        if found:
+            spot.kwargs = found
 
     # -- whose values were kept ----------------------------------------------------------------
 
-    def _match(self) -> None:
-        """Give every spot the tensor with its value that some node has kept."""
-        for t in self.roots:
-            self.has(t)
-        for node, kept in self.kept.items():
-            keys = [self.has(t) for t in kept.tensors.values() if t.__class__ is torch.Tensor]
-            keys += [self.has(t) for t in _others(kept)]
-            if not keys:
-                continue
-            place = self.places.get((node, 0))
-            spot = self.spots[
-                self.places[node, "all"] if place is None or self.spots[place].index is not None else place
-            ]
-            saved: list[int | str] = [i for i, src in enumerate(spot.inputs) if self.spots[src].key in keys]
-            if any(key.__class__ is tuple and key[0] is node for key in keys):
-                saved.append("y")
+    def _match(self, node: Any, spot: Spot, kept: Kept) -> None:
+        """Note whose values the tensors are that a node has kept."""
+        places, spots = self.places, self.spots
+        found = set()
+        is_own = False
+        for value in kept.tensors.values():
+            for t in (value,) if value.__class__ in ORDINARY else _tensors_in(value):
+                source = t.grad_fn
+                place = places.get(id(t) if source is None else (source, t.output_nr))
+                is_own = is_own or source is node
+                if place is None:
+                    self._unmatched.append(t)
+                    continue
+                found.add(place)
+                if spots[place].tensor is None:
+                    spots[place].tensor = t
+        saved: list[int | str] = [i for i, src in enumerate(spot.inputs) if src in found] if found else []
+        if is_own:
+            saved.append("y")
+        if saved:
             spot.saved = tuple(saved)
 
     def has(self, t: torch.Tensor) -> Key:
@@ -314,6 +344,8 @@ class Filling:
 
 LEAF = torch._C._functions.AccumulateGrad
 NOTHING: tuple[Any, int] = (None, 0)
+NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
+SLOTS = (SLOT,) * 99
 
 
 @lru_cache(maxsize=4096)
@@ -327,21 +359,26 @@ def op_name(node: str) -> str:
     return CAMEL.sub("_", name).lower() or "op"
 
 
-def _others(kept: Kept) -> Iterator[torch.Tensor]:
-    """Yield the tensors in lists, and those of other classes."""
-    for found in kept.tensors.values():
-        if found is not None and found.__class__ is not torch.Tensor:
-            for t in found if isinstance(found, tuple | list) else (found,):
-                if isinstance(t, torch.Tensor):
-                    yield t
+def _tensors_in(found: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors in what was kept as a list, or a tensor of another class."""
+    if found is not None:
+        for t in found if isinstance(found, tuple | list) else (found,):
+            if isinstance(t, torch.Tensor):
+                yield t
 
 
 def _look(results: Sequence[Any], nr: int) -> tuple[tuple[int, ...], str]:
     """Return shape and dtype of a result, as the node knows them."""
     if nr >= len(results):
         return (), "float32"
-    dtype = results[nr].dtype
+    result = results[nr]
+    dtype = result.dtype
     try:
-        return known_lengths(results[nr].shape), NAMES.get(dtype) or str(dtype)[6:]
+        shape = tuple(result.shape)
+        for n in shape:
+            if n.__class__ is not int:
+                shape = known_lengths(shape)
+                break
+        return shape, NAMES.get(dtype) or str(dtype)[6:]
     except RuntimeError:  # a nested tensor has no shape
         return (), str(dtype)[6:]
