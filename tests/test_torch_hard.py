@@ -274,3 +274,19 @@ def test_the_compiler_stands_as_it_stood_whichever_capture_ends_last():
     first.stop()
     second.stop()
     assert compiler._stance == before
+
+
+def test_what_cancels_is_no_error(tmp_path):
+    critic = small()  # the last bias of a Wasserstein critic has no gradient: it is in both terms
+    opt = torch.optim.SGD(critic.parameters(), 0.01)
+    torch.manual_seed(1)
+    with gradviz.trace(tmp_path / "run", model=critic, optimizer=opt) as trace:
+        for _ in range(4):
+            opt.zero_grad()
+            loss = critic(torch.randn(4, 3)).mean() - critic(torch.randn(4, 3) + 1).mean()
+            loss.backward()
+            trace.step(loss)
+            opt.step()
+    (found,) = [one for one in gradviz.open_run(tmp_path / "run").findings() if one.rule == "zero-gradient"]
+    assert found.severity == "note"
+    assert "adds up to 0" in str(found)

@@ -20,6 +20,7 @@ SEVERING = re.compile(
     r"\.(?:detach|item|astype|tolist|numpy)\(|\.data\b|\b(?:float|int|bool)\(|\b(?:np|numpy)\.(?:as)?array\("
 )
 MADE = re.compile(r"\b(?:constant|Tensor|tensor)\(")  # a constant that is meant as one
+CANCELLED = "what comes from several sides adds up to 0"
 ZERO = "0"  # the formula of a derivative that is 0 everywhere
 
 CUT_ADVICE = (
@@ -79,11 +80,12 @@ def zero_gradient(seen: Evidence, *, share: float = 0.5) -> Iterator[Symptom]:
             continue
         position = int(track.at[since])
         at, where = _place_of_zero(seen, name, position)
+        is_sum = where.endswith(CANCELLED)
         yield Symptom(
             f"the gradient of {clean(name, 80)} is exactly 0 in {'every step' if always else 'every step from here on'}"
             f"{where}",
             at=at, step=seen.step(position), last_step=seen.step(track.at[-1]), numbers={"steps": count},
-            severity="error" if always and not seen.is_single else "",
+            severity="note" if is_sum else "error" if always and not seen.is_single else "",
         )  # fmt: skip
 
 
@@ -97,12 +99,26 @@ def _place_of_zero(seen: Evidence, name: str, position: int) -> tuple[Node | str
     for i in (node.id, *frame.graph.descendants(node)):
         if not _is_zero(frame.grads[i]):
             continue
+        if _is_cancelled(frame, i):
+            return frame.graph.nodes[i], f" at {clean(frame.graph.nodes[i].name, 80)}: {CANCELLED}"
         for user in frame.graph.consumers(i):
             grad = frame.grads[user]
             if grad is not None and np.any(grad):
                 guilty = frame.graph.nodes[user]
                 return guilty, f": it becomes 0 in {clean(guilty.name, 80)}"
     return node, ""
+
+
+def _is_cancelled(frame: Frame, id: int) -> bool:
+    """Tell whether a gradient of 0 is the sum of several that are not."""
+    users = frame.graph.consumers(id)
+    sent = (
+        frame.edge_grad(id, user, arg)
+        for user in users
+        for arg, src in enumerate(frame.graph.nodes[user].inputs)
+        if src == id and frame.grads[user] is not None
+    )
+    return len(users) > 1 and sum(grad is not None and bool(np.any(grad)) for grad in sent) > 1
 
 
 def _is_zero(grad: float | np.ndarray | None) -> bool:
