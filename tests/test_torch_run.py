@@ -145,6 +145,30 @@ def test_exit_status_and_nothing_to_record(program, capsys):
     assert "SyntaxError" in capsys.readouterr().err
 
 
+def test_the_program_goes_on_where_recording_fails(program, capsys, monkeypatch):
+    from gradviz.tracing import store
+
+    name = program(TRAIN)
+    whole = store.RowFile.append
+    rows = []
+
+    def full(self, *args):
+        rows.append(1)
+        if len(rows) > 2:
+            raise OSError(28, "No space left on device")
+        return whole(self, *args)
+
+    monkeypatch.setattr(store.RowFile, "append", full)
+    monkeypatch.setattr(store.RowFile, "append_parts", full)
+    assert main(["run", name, "--steps", "6"]) == 0
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 6
+    assert "recording ended after 2 steps, the program went on:" in told.err
+    assert "No space left on device" in told.err
+    assert torch.overrides._get_current_function_mode_stack() == []
+    assert len(gradviz.open_run("runs/train")) == 2
+
+
 def test_an_older_run_is_renamed(program):
     name = program(TRAIN)
     assert main(["run", name, "--steps", "2"]) == 0

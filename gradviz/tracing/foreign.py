@@ -95,7 +95,7 @@ class ForeignStreams:
         self._capture = model if isinstance(model, Capture) else Capture(model, keep=1)
         self._capture.use("full" if level in {"auto", "full"} else "stats")
         self._capture.on_step = self._ends
-        if not self._capture.is_on:
+        if self._capture is not model:  # one that was handed in is begun and ended by its owner
             self._capture.start()
 
     def _prepare(self) -> None:

@@ -70,6 +70,9 @@ def _executed(program: Program, script: Path, argv: list[str]) -> int:
 def _told(program: Program, script: Path) -> str:
     """Say what there is now, and what to do with it."""
     trace = program.trace
+    if program.trouble is not None:
+        steps = 0 if trace is None else len(trace)
+        return f"gradviz: recording ended after {steps} steps, the program went on: {clean(str(program.trouble))}"
     if trace is None:
         return f"gradviz: {clean(str(script))} called no backward(): nothing was recorded"
     shown = clean(str(trace.path))
