@@ -57,7 +57,7 @@ def _libraries() -> Iterator[str]:
     for name in LIBRARIES:
         file = getattr(sys.modules.get(name), "__file__", None)
         if file:
-            yield str(Path(file).parent) + os.sep
+            yield os.path.dirname(file) + os.sep  # noqa: PTH120
 
 
 def _named(variables: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:

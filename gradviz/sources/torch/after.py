@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import torch
 
 from gradviz.errors import GradvizTypeError
 from gradviz.graphs import Frame
-from gradviz.sources.torch.framing import Structure, frame_of, needed, structure_of
+from gradviz.sources.torch.edges import CallNumbers
+from gradviz.sources.torch.framing import Structure, needed, structure_of
 from gradviz.sources.torch.gradients import differentiate
 from gradviz.sources.torch.holding import Held
+from gradviz.sources.torch.numbers import numbers
 from gradviz.sources.torch.replay import replay
 from gradviz.sources.torch.saved import FREED
 from gradviz.sources.torch.walking import Spot, Walk
@@ -23,7 +27,10 @@ __all__ = ["frame_after", "position_after", "structure_after", "walk_of"]
 
 LATELY_LIMIT = 8  # structures that are remembered: a training loop makes the same one in every step
 LATELY_SIZE = 5000  # ... of at most so many nodes
-_LATELY: dict[Any, Structure] = {}
+LOOKS = attrgetter(
+    "op", "kind", "inputs", "shape", "dtype", "name", "scope", "origin", "saved", "index", "rule", "args"
+)
+_LATELY: list[tuple[list[Any], Structure]] = []
 
 SPENT = "gone, but of leaves and of the result: backward() has freed them; call this before it, give it "
 SPENT += "retain_graph=True, or record with gradviz.capture"
@@ -75,18 +82,25 @@ def _frame(x: Any, params: Mapping[str, Any] | None) -> Frame:
     walk = walk_of(x)
     held = Held(walk)
     values = _work_out(walk, held)
-    if is_spent(walk):
-        gradients = _gradients_left(walk)
-    else:
-        gradients = differentiate(
-            walk, [*held.tensors, *(spot.tensor for spot in walk.spots if spot.tensor is not None)]
-        )
+    gradients = _gradients_left(walk) if is_spent(walk) else differentiate(walk, held.tensors)
     made = _structure(walk, held, params)
     meta = {"source": "torch", "how": "after the fact", "values": values, "gradients": gradients}
-    frame = frame_of(walk.spots, made, meta=meta)
+    kept = [walk.spots[place] for place in made.places]
+    grads = numbers(_taken(kept, "grad"))
+    numbers_of_values = numbers(_taken(kept, "value"))
     for spot in walk.spots:  # the frame must not keep the program's graph alive
-        spot.key = spot.tensor = spot.value = spot.grad = None
-    return frame
+        spot.key = spot.tensor = None
+    edges = CallNumbers(made.graph, kept, numbers_of_values, grads)
+    return Frame(made.graph, numbers_of_values, grads, edges, None, meta)
+
+
+def _taken(spots: Iterable[Spot], name: str) -> Iterator[Any]:
+    """Yield the values or gradients of spots and let each go: the memory of one serves for the copy of the next."""
+    for spot in spots:
+        t = getattr(spot, name)
+        setattr(spot, name, None)
+        yield t
+        del t
 
 
 def position_after(x: Any, t: torch.Tensor) -> int | None:
@@ -135,47 +149,52 @@ def _structure(walk: Walk, held: Held, params: Mapping[str, Any] | None) -> Stru
             key = walk.key_of(t)
             given[key] = str(name)
             if isinstance(t, torch.nn.Parameter):
-                paths[key] = tuple(str(name).split(".")[:-1])
+                paths[key] = _path(str(name))
+    names = {**held.names, **given}
     for spot in walk.spots:
-        spot.name = given.get(spot.key) or held.names.get(spot.key)
+        spot.name = names.get(spot.key)
     if paths:
-        _scope(walk.spots, paths)
+        _scope(walk.spots, {walk.places[key]: path for key, path in paths.items() if key in walk.places})
     if len(walk.spots) > LATELY_SIZE:
         return structure_of(walk.spots, walk.outputs)
-    key = _form(walk)
-    if key not in _LATELY:
-        while len(_LATELY) >= LATELY_LIMIT:
-            _LATELY.pop(next(iter(_LATELY)), None)
-        _LATELY[key] = structure_of(walk.spots, walk.outputs)
-    return _LATELY[key]
+    form = _form(walk)
+    for known, made in _LATELY:
+        if known == form:
+            return made
+    made = structure_of(walk.spots, walk.outputs)
+    _LATELY.insert(0, (form, made))
+    del _LATELY[LATELY_LIMIT:]
+    return made
 
 
-def _form(walk: Walk) -> Any:
+@lru_cache(maxsize=4096)
+def _path(name: str) -> tuple[str, ...]:
+    """Return the modules that a parameter lies in."""
+    return tuple(name.split(".")[:-1])
+
+
+def _form(walk: Walk) -> list[Any]:
     """Return something that is equal for walks of equal graphs only."""
-    spots = [
-        (
-            spot.op, spot.kind, *spot.inputs, spot.shape, spot.dtype, spot.name, spot.scope, spot.origin, spot.saved,
-            spot.index, spot.rule, repr(spot.kwargs) if spot.kwargs else "", len(spot.args),
-        )
-        for spot in walk.spots
-    ]  # fmt: skip
-    return tuple(spots), tuple(walk.outputs)
+    keywords = [repr(spot.kwargs) if spot.kwargs else "" for spot in walk.spots]
+    return [*walk.outputs, *map(LOOKS, walk.spots), *keywords]
 
 
-def _scope(spots: Sequence[Spot], paths: Mapping[Any, tuple[str, ...]]) -> None:
+def _scope(spots: Sequence[Spot], owned: dict[int, tuple[str, ...]]) -> None:
     """Give parameters the scope of their module, and that to an op all of whose parameters lie there and nowhere else.
 
     What is used more than once says nothing: its module may have been called twice, or share it with another.
+    ``owned`` are the places of parameters with the module whose they are; their views are added.
     """
-    uses = Counter(src for spot in spots for src in spot.inputs)
-    owned: dict[int, tuple[str, ...]] = {}  # parameters and their views, with the module whose they are
+    uses = [0] * len(spots)
+    for spot in spots:
+        for src in spot.inputs:
+            uses[src] += 1
     for i, spot in enumerate(spots):
-        if spot.key in paths:
-            spot.scope = owned[i] = paths[spot.key]
-            continue
-        scopes = {owned[src] for src in spot.inputs if src in owned}
-        if len(scopes) != 1 or any(uses[src] > 1 for src in spot.inputs if src in owned):
-            continue
-        (spot.scope,) = scopes
-        if all(src in owned for src in spot.inputs):
-            owned[i] = spot.scope
+        if i in owned:
+            spot.scope = owned[i]
+        elif spot.inputs:
+            found = [src for src in spot.inputs if src in owned]
+            if found and all(uses[src] == 1 and owned[src] == owned[found[0]] for src in found):
+                spot.scope = owned[found[0]]
+                if len(found) == len(spot.inputs):
+                    owned[i] = spot.scope

@@ -31,7 +31,9 @@ def are_scalars(roots: Iterable[torch.Tensor]) -> bool:
 
 
 def differentiate(walk: Walk, holders: Iterable[torch.Tensor]) -> str:
-    """Give every spot its gradient and say of which it is known; ``holders`` may have a ``.grad`` that has to stay.
+    """Give every spot its gradient and say of which it is known.
+
+    The ``.grad`` of ``holders`` has to stay, as that of all tensors of the graph has.
 
     Nothing of a checkpointed block is run again: what lies behind it gets none.
     """
@@ -45,7 +47,7 @@ def differentiate(walk: Walk, holders: Iterable[torch.Tensor]) -> str:
         for t in roots:
             walk.spots[walk.places[id(t)]].grad = torch.ones_like(t, requires_grad=False)
         return "of every node"
-    blocked = {node for node, kept in walk.kept.items() if kept.is_blocked}
+    blocked = {node for node, kept in walk.kept.items() if kept.troubles and kept.is_blocked}
     trouble = ""
     with _undisturbed(walk, holders):
         try:
@@ -68,20 +70,20 @@ def _reason(found: Iterable[Kept]) -> str:
 def _pull(walk: Walk, roots: list[torch.Tensor], blocked: set[Any]) -> int:
     """Pull back from the results to every spot that no blocked node lies before; return how many are left out."""
     behind = _behind(walk, blocked)
-    edges, places, left_out = [], [], 0
-    for place, spot in enumerate(walk.spots):
+    edges, taken, left_out = [], [], 0
+    for spot in walk.spots:
         key = spot.key
-        node, nr = key if type(key) is tuple else (walk.accumulators.get(key), 0)
-        if node is None or type(nr) is str:
+        node, nr = key if key.__class__ is tuple else (walk.accumulators.get(key), 0)
+        if node is None or nr.__class__ is str:
             continue
         if node in behind:
             left_out += 1
             continue
         edges.append(GradientEdge(node, nr))
-        places.append(place)
+        taken.append(spot)
     grads = torch.autograd.grad(roots, edges, retain_graph=True, allow_unused=True)
-    for place, grad in zip(places, grads, strict=True):
-        walk.spots[place].grad = grad
+    for spot, grad in zip(taken, grads, strict=True):
+        spot.grad = grad
     return left_out
 
 
@@ -99,7 +101,8 @@ def _behind(walk: Walk, blocked: set[Any]) -> set[Any]:
 @contextlib.contextmanager
 def _undisturbed(walk: Walk, holders: Iterable[torch.Tensor]) -> Iterator[None]:
     """Leave the random generators and every ``.grad`` as they were, those that ``retain_grad`` fills too."""
-    retaining = {id(t): t for t in holders if t.retains_grad}
+    tensors = (spot.tensor for spot in walk.spots if spot.tensor is not None)
+    retaining = {id(t): t for t in (*holders, *walk.roots, *tensors) if t.retains_grad}
     before = [(t, t.grad) for t in retaining.values()]
     state = torch.get_rng_state()
     has_custom = any(hasattr(node, "_raw_saved_tensors") for node in walk.kept)

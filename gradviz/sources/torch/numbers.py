@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -161,7 +161,7 @@ def number(t: torch.Tensor | None) -> Any:
     return float(array) if array.ndim == 0 and array.dtype.kind in "biuf" else array
 
 
-def numbers(tensors: Sequence[torch.Tensor | None]) -> list[Any]:
+def numbers(tensors: Iterable[torch.Tensor | None]) -> list[Any]:
     """Return the `number` of each, copied into memory that a frame takes as it is.
 
     >>> numbers([torch.tensor([1.0, 2.0]), None, torch.tensor(3.0)])

@@ -92,7 +92,7 @@ class Replay:
         self.wholes = walk.wholes
         self.rejected = rejected
         self.tensors: list[Any] = [spot.tensor for spot in walk.spots]
-        self.operands = [spot.tensor if spot.number is None else spot.number for spot in walk.spots]
+        self.operands: list[Any] = [spot.tensor if spot.number is None else spot.number for spot in walk.spots]
         self.results: dict[int, list[Any]] = {}
         self.used: set[str] = set()  # rules that gave a value
         self.is_made = [False] * len(walk.spots)  # whether a value was worked out here
@@ -121,7 +121,7 @@ class Replay:
         for i, spot in enumerate(self.spots):
             if not spot.rule or is_made[i] or tensors[i] is None:
                 continue
-            if spot.rule in used or any([is_made[src] for src in spot.inputs]):
+            if spot.rule in used or any(is_made[src] for src in spot.inputs):
                 again = self._called(spot)
                 if again and again[0].dtype == tensors[i].dtype and not same_bits(again[0], tensors[i]):
                     behind = self._behind(i)
@@ -144,7 +144,8 @@ class Replay:
 
     def _called(self, spot: Spot) -> list[Any]:
         """Return the results of a call that is made again; none if it cannot be."""
-        func, given = spot.func, []
+        func: Any = spot.func
+        given: list[Any] = []
         if func is None or spot.rule in self.rejected:
             return []
         for src in spot.inputs:

@@ -46,7 +46,8 @@ class Spot(Call):
         self.random = self.stats = self.grad_stats = None
         self.site = NO_SITE
         self.key: Key = None
-        self.tensor = self.number = None
+        self.tensor: Any = None
+        self.number: Any = None
         self.args = self.scope = ()
         self.kwargs = NO_KEYWORDS
         self.origin = self.rule = ""
