@@ -180,3 +180,19 @@ def forgotten(path, *, good):
 @example("scaling")
 def kilometres_and_millimetres(path, *, good):
     line(path, x=X if good else X * [1.0, 1.0, 1e5], lr=0.05 if good else 1e-11)
+
+
+@example("every-pair")
+def column_and_vector(path, *, good):
+    w, b = Tensor(np.zeros((3, 1)), name="w"), Tensor(0.0, name="b")
+    target = Y[:, None] if good else Y
+    descend(path, {"w": w, "b": b}, lambda: np.mean((data(X) @ w + b - target) ** 2))
+
+
+@example("softmax-twice")
+def probabilities_into_the_loss(path, *, good):
+    model = nn.Linear(3, 2, rng=0)
+    classes = (Y > 0).astype(int)
+    params = dict(model.named_parameters())
+    given = (lambda out: out) if good else gradviz.softmax
+    descend(path, params, lambda: nn.cross_entropy(given(model(data(X))), classes), lr=0.5)
