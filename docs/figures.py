@@ -88,7 +88,7 @@ def layers() -> Drawing:
 
 FIGURES: dict[str, Callable[[], Drawing]] = {
     "article": article,
-    "style-circuit": lambda: error_squared("circuit"),
+    "style-cards": lambda: error_squared("cards"),
     "style-boxes": lambda: error_squared("boxes"),
     "style-compact": lambda: error_squared("compact"),
     "step": backward_step,

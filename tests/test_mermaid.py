@@ -50,7 +50,7 @@ def test_the_text_is_as_it_was():
 
 
 @pytest.mark.parametrize("frame", [article(), network(), article(backward=False), chain(HOSTILE)])
-@pytest.mark.parametrize("style", ["circuit", "boxes", "compact"])
+@pytest.mark.parametrize("style", ["cards", "boxes", "compact"])
 def test_every_node_and_edge_is_there(frame, style):
     nodes, edges = read(to_mermaid(draw(frame, style=style, fold=False)))
     assert sorted(nodes) == list(range(len(frame.graph)))

@@ -50,7 +50,7 @@ def test_a_bad_option_is_named_with_its_value(option, value):
 
 
 def test_a_bad_choice_lists_the_allowed_ones():
-    with pytest.raises(GradvizValueError, match="'circuit', 'boxes', 'compact'"):
+    with pytest.raises(GradvizValueError, match="'cards', 'boxes', 'compact'"):
         Options(style="box")
     with pytest.raises(GradvizValueError, match="did you mean grad"):
         Options(show=["grads"])

@@ -51,12 +51,12 @@ def assert_closed(text):
 
 
 @pytest.mark.parametrize("frame", [article(), network(), article(backward=False), chain(HOSTILE)])
-@pytest.mark.parametrize("style", ["circuit", "boxes", "compact"])
+@pytest.mark.parametrize("style", ["cards", "boxes", "compact"])
 def test_every_node_is_there_and_everything_closes(frame, style):
     text = to_tikz(draw(frame, style=style, fold=False, direction="TB", show=EVERYTHING))
     names = NODE.findall(text)
     assert sorted(name for name in names if name[0] == "n") == sorted(f"n{node.id}" for node in frame.graph)
-    signs = sum(bool(node.inputs) for node in frame.graph) if style == "circuit" else 0
+    signs = sum(bool(node.inputs) for node in frame.graph) if style == "cards" else 0
     assert sum(name.startswith("op") for name in names) == signs
     assert text.count("\\draw[") == len(frame.graph.edges) + signs
     assert_closed(text)

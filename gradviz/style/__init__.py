@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 SHOW = ("name", "shape", "value", "grad", "local", "source", "stats")
-STYLES = ("circuit", "boxes", "compact")
+STYLES = ("cards", "boxes", "compact")
 DIRECTIONS = ("LR", "TB")
 ENGINES = ("auto", "embedded", "system")
 FOLDS = ("auto", True, False)
@@ -54,7 +54,7 @@ class Options:
     """
 
     show: tuple[str, ...] = ("name", "shape", "value", "grad")
-    style: str = "circuit"
+    style: str = "cards"
     theme: str = "auto"
     direction: str = "LR"
     fold: str | bool = "auto"

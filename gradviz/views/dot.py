@@ -25,7 +25,7 @@ BIG = 300  # above this many nodes Graphviz is told not to polish
 def to_dot(frame: Frame | Graph, options: Options | None = None) -> str:
     """Return the DOT text of a frame, byte for byte the same for the same frame and options.
 
-    Nodes are ``n0``, ``n1``, ... by id, and ``op0``, ... for the op signs of the circuit style.
+    Nodes are ``n0``, ``n1``, ... by id, and ``op0``, ... for the op signs of the style cards.
     Raises `UnknownNameError` for a highlighted name that is not there.
 
     >>> from gradviz.graphs import Graph, Node
@@ -134,15 +134,15 @@ class Writer:
 
     def graph_attributes(self) -> dict[str, str]:
         """Return the attributes of the graph."""
-        circuit = self.options.style == "circuit"
+        with_signs = self.options.style == "cards"
         chosen = {
             "bgcolor": "transparent",
             "fontcolor": self.theme.ink,
             "fontname": FONTS,
-            "nodesep": "0.22" if circuit else "0.28",
+            "nodesep": "0.22" if with_signs else "0.28",
             "pad": "0.06",
             "rankdir": self.options.direction,
-            "ranksep": "0.32" if circuit else "0.42",
+            "ranksep": "0.32" if with_signs else "0.42",
         }
         if len(self.cards) > BIG:
             chosen |= {"mclimit": "0.05", "nslimit": "0.02", "nslimit1": "0.02"}  # 0 leaves ranks that crash Graphviz
@@ -177,7 +177,7 @@ class Writer:
     # -- nodes
 
     def write_node(self, dot: graphviz.Digraph, card: Card) -> None:
-        """Write the card of a node and, in a circuit, the sign of its op before it."""
+        """Write the card of a node and, among cards, the sign of its op before it."""
         if self.has_sign(card.id):
             dot.node(f"op{card.id}", escape.for_dot(card.symbol), **self.sign(card))
             dot.edge(f"op{card.id}", f"n{card.id}", **self.sign_edge(card))
@@ -186,7 +186,7 @@ class Writer:
     def has_sign(self, id: int) -> bool:
         """Tell whether the op of a node is drawn as a node of its own."""
         node = self.frame.graph.nodes[id]
-        return self.options.style == "circuit" and node.kind == "op" and bool(node.inputs) and node.op != "scope"
+        return self.options.style == "cards" and node.kind == "op" and bool(node.inputs) and node.op != "scope"
 
     def end_of(self, id: int) -> str:
         """Return the DOT id that edges into a node lead to."""

@@ -149,7 +149,7 @@ def draw(
     x: Any,
     *,
     show: str | Sequence[str] = ("name", "shape", "value", "grad"),
-    style: str = "circuit",
+    style: str = "cards",
     theme: str = "auto",
     direction: str = "LR",
     fold: str | bool = "auto",
@@ -167,7 +167,7 @@ def draw(
     """Return the picture of a Tensor, Frame, Graph, step or run.
 
     ``show`` takes any of name, shape, value, grad, local (the derivative on each edge),
-    source (file and line) and stats. ``style`` is circuit, boxes or compact; ``theme`` auto
+    source (file and line) and stats. ``style`` is cards, boxes or compact; ``theme`` auto
     (light and dark, as the reader's system is), light, dark or print; ``direction`` LR or TB.
     ``focus`` (with ``hops``) draws the part that leads to a node or comes from it and
     ``highlight`` outlines nodes, given by name, by id or as the tensors themselves,

@@ -230,7 +230,7 @@ class Picture:
 
     def card(self, card: Card, width: float) -> str:
         """Return what stands on a card, as a table of two columns, ``width`` points wide."""
-        sign = PRINTED.get(card.symbol, card.symbol) if self.options.style != "circuit" else ""
+        sign = PRINTED.get(card.symbol, card.symbol) if self.options.style != "cards" else ""
         name = rf"\gvname{{{tex(card.title)}}}" if card.title else ""
         if self.options.style == "compact":
             value = next((tex(row.text) for row in card.rows if row.key == "value"), "")
