@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from gradviz import transforms
 from gradviz.graphs import Frame, Graph
@@ -19,6 +20,7 @@ NODES = 4000  # of a graph; of a larger one a part is on the page
 LARGEST = 400  # nodes of a view
 WHOLE = 1600  # nodes of the view in which everything is open
 VIEWS = 24
+TRIED = 60  # openings: of very many scopes not all can be opened one by one
 TOTAL = 4000  # nodes of all views together
 FOLD_FROM = 12  # nodes; smaller graphs show every round
 HOPS = 6
@@ -72,12 +74,14 @@ def views(graph: Graph) -> list[View]:
     whole = as_frame(graph)
     found: list[View] = []
     for view in _candidates(whole):
+        if len(found) == VIEWS:
+            break
         nodes = len(view.frame.graph)
-        fits = nodes <= (WHOLE if view.frame is whole else LARGEST) and len(found) < VIEWS
+        fits = nodes <= (WHOLE if view.frame is whole else LARGEST)
         room = TOTAL - sum(len(kept.frame.graph) for kept in found)
         if fits and nodes <= room and not any(_same(view, kept) for kept in found):
             found.append(view)
-    smallest = min(found or _candidates(whole), key=lambda view: len(view.frame.graph))
+    smallest = min(found or islice(_candidates(whole), 2), key=lambda view: len(view.frame.graph))
     if len(smallest.frame.graph) > READABLE:
         found.append(_near_result(smallest))
     return found
@@ -91,7 +95,7 @@ def _candidates(whole: Frame) -> Iterator[View]:
     paths = scope_paths(whole.graph)
     openings: list[tuple[Scope, ...]] = [(), tuple(paths)] if paths else [()]
     openings += [tuple(path[:length] for length in range(1, len(path) + 1)) for path in paths]
-    for opened in openings:
+    for opened in openings[:TRIED]:
         closed = transforms.collapse(whole, 0, frozenset(opened)) if paths else whole
         small = transforms.fold(closed) if len(closed.graph) > FOLD_FROM else closed
         if small is not closed:
