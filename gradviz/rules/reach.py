@@ -16,6 +16,7 @@ from gradviz.rules.registry import rule
 __all__ = ["cut", "no_gradient", "severing", "zero_gradient"]
 
 PARAMS_LIMIT = 200  # parameters whose path is looked for
+PLACES_LIMIT = 50  # parameters of which the node is looked for where their gradient becomes 0
 SEVERING = re.compile(
     r"\.(?:detach|item|astype|tolist|numpy)\(|\.data\b|\b(?:float|int|bool)\(|\b(?:np|numpy)\.(?:as)?array\("
 )
@@ -70,6 +71,7 @@ def zero_gradient(seen: Evidence, *, share: float = 0.5) -> Iterator[Symptom]:
     some = {name: track for name, track in seen.tracks.items() if track.reached.any()}
     zero = {name: track.reached & (track.grad_norm == 0) for name, track in some.items()}
     idle = np.all([zero[name] | ~some[name].reached for name in some], axis=0) if some else np.ones(1, bool)
+    placed = 0
     for name, track in some.items():
         alive = np.flatnonzero(track.reached & ~zero[name])
         since = int(alive[-1]) + 1 if len(alive) else 0
@@ -79,7 +81,8 @@ def zero_gradient(seen: Evidence, *, share: float = 0.5) -> Iterator[Symptom]:
         if not count or arrived or count < share * track.reached.sum():
             continue
         position = int(track.at[since])
-        at, where = _place_of_zero(seen, name, position)
+        at, where = _place_of_zero(seen, name, position) if placed < PLACES_LIMIT else (name, "")
+        placed += 1
         is_sum = where.endswith(CANCELLED)
         yield Symptom(
             f"the gradient of {clean(name, 80)} is exactly 0 in {'every step' if always else 'every step from here on'}"
