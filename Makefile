@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+SITE := $(RUN) -m sphinx -W --keep-going -q -b html docs out/docs
 
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
 
-.PHONY: demo test bench figures browser clean
+.PHONY: demo test bench docs figures browser clean
 
 demo: $(VENV)/demo.stamp
 	$(RUN) -m gradviz demo --out out/demo
@@ -16,6 +17,7 @@ test: $(VENV)/test.stamp browser
 	$(VENV)/bin/mypy
 	$(RUN) -m pytest -q -n auto
 	$(RUN) docs/figures.py --check
+	$(SITE)
 
 # The tests of pages need a browser; where none can be installed they are skipped and say so.
 browser:
@@ -26,6 +28,11 @@ browser:
 
 bench: $(VENV)/bench.stamp
 	$(RUN) -m benchmarks
+
+# The site; nothing is fetched while it is built, nor by its pages.
+docs: $(VENV)/docs.stamp
+	$(SITE)
+	@echo wrote out/docs/index.html
 
 figures: $(VENV)/test.stamp
 	$(RUN) docs/figures.py
@@ -38,4 +45,4 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) out runs .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) out runs docs/gallery docs/reference .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,111 @@
+"""The site of the documentation: everything public is on it, and nothing on it comes from elsewhere."""
+
+import importlib
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import gradviz
+from gradviz.engine.registry import OPS
+
+DOCS = Path(__file__).parent.parent / "docs"
+BUILT = DOCS.parent / "out" / "docs"
+FETCHED = re.compile(
+    r"""<(?:script|img|iframe|source)\b[^>]*\bsrc=["'](?:https?:)?//|<link\b[^>]*\bhref=["'](?:https?:)?//[^>]*>"""
+)
+NOT_FETCHED = re.compile(r"""\brel=["'](?:canonical|license|search|prev|next)["']""")
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """Import the extensions of the site."""
+    pytest.importorskip("sphinx")
+    sys.path.insert(0, str(DOCS / "_ext"))
+    yield importlib.import_module
+    sys.path.remove(str(DOCS / "_ext"))
+
+
+def test_every_public_name_is_in_the_reference(pages):
+    written = pages("referencepages").pages(DOCS)
+    text = "\n".join(written.values())
+    assert [
+        name for name in gradviz.__all__ if not re.search(rf"^\.\. auto\w+:: \S*\b{name}$", text, re.MULTILINE)
+    ] == []
+    assert [
+        kind
+        for kind in ("doctor", "run", "check")
+        if f"usage: gradviz {kind}" not in written["reference/command-line.md"]
+    ] == []
+
+
+def test_every_public_name_is_sorted_into_a_group(pages):
+    reference = pages("referencepages")
+    sorted_in = {name for names in reference.GROUPS.values() for name in names.split()}
+    functions = set(reference.functions.__all__) | {"GradvizError"}
+    assert set(gradviz.__all__) - sorted_in - functions == set()
+
+
+def test_every_operation_has_a_picture_of_a_sample(pages, monkeypatch, tmp_path):
+    gallery, drawn = pages("oppages"), {}
+    monkeypatch.setattr(gallery, "draw_all", lambda folder, drawings: drawn.update(drawings))
+    written = gallery.pages(tmp_path)
+    ours = {name for name, op in OPS.items() if op.forward.__module__.startswith("gradviz.")}
+    assert set(drawn) == ours
+    text = "\n".join(written.values())
+    assert [
+        name for name in ours if f"](#op-{name.replace('_', '-')})" not in text or f"\n## {name}\n" not in text
+    ] == []
+
+
+def test_only_changed_pictures_are_drawn_anew(pages, tmp_path):
+    gallery = pages("oppages")
+    x = gradviz.Tensor(2.0, name="x")
+    square = x * x
+    gallery.draw_all(tmp_path, {"square": gradviz.draw(square)})
+    os.utime(tmp_path / "square.svg", (1, 1))
+    gallery.draw_all(tmp_path, {"square": gradviz.draw(square)})
+    assert (tmp_path / "square.svg").stat().st_mtime == 1
+    gallery.draw_all(tmp_path, {"square": gradviz.draw(x * x * x)})
+    assert (tmp_path / "square.svg").stat().st_mtime > 1
+
+
+def test_every_example_is_in_the_gallery(pages, monkeypatch, tmp_path):
+    gallery = pages("examplepages")
+    monkeypatch.setattr(gallery, "result", lambda path, place: "printed\n")
+    written = gallery.pages(tmp_path)
+    names = {path.stem for path in gallery.EXAMPLES.glob("*.py")}
+    assert set(written) == {f"{gallery.FOLDER}/{name}.md" for name in {*names, "index"}}
+    assert set(gallery.SHOWN) <= names
+    assert "```sh\npython examples/three_ways.py" in written[f"{gallery.FOLDER}/three_ways.md"]
+
+
+def test_an_example_that_fails_fails_the_build(pages, tmp_path):
+    script = tmp_path / "broken.py"
+    script.write_text('"""Broken."""\nraise ValueError("no")\n', encoding="utf-8")
+    with pytest.raises(RuntimeError, match=r"broken\.py failed"):
+        pages("examplepages").result(script, tmp_path / "results")
+
+
+def test_every_page_is_in_the_contents(pages):
+    text = pages("sitepages").contents(DOCS)
+    listed = text.split()
+    assert [path.stem for path in DOCS.glob("*.md") if path.stem != "index" and path.stem not in listed] == []
+
+
+def test_docstrings_are_turned_into_what_sphinx_reads(pages):
+    lines = ["See `draw` and `x`, or ``y``.", "a * b | c, x_ too", "", ">>> a * b", "`x`", "", "`Tensor`"]
+    pages("referencepages").as_rst(None, "function", "f", None, None, lines)
+    assert lines[0] == "See :py:obj:`draw <gradviz.draw>` and ``x``, or ``y``."
+    assert lines[1] == r"a \* b \| c, x\_ too"
+    assert lines[3:5] == [">>> a * b", "`x`"]
+    assert lines[6] == ":py:obj:`Tensor <gradviz.Tensor>`"
+
+
+@pytest.mark.skipif(not (BUILT / "index.html").is_file(), reason="make docs has not been run here")
+def test_no_page_of_the_site_fetches_anything():
+    for page in BUILT.rglob("*.html"):
+        found = [hit[0] for hit in FETCHED.finditer(page.read_text("utf-8")) if not NOT_FETCHED.search(hit[0])]
+        assert found == [], page.name
