@@ -57,6 +57,10 @@ class GradvizError(Exception):
         return "\n".join(lines)
 
 
+class GradvizWarning(UserWarning):
+    """Something works, but not as well as was asked for: the message says why."""
+
+
 class GradvizTypeError(GradvizError, TypeError):
     """A value of the wrong kind."""
 

@@ -3,6 +3,7 @@
 from . import backward, memory, methods, nn, operators, optim, protocols
 from .article import TensorValue
 from .checking import GradcheckReport, gradcheck
+from .compiled import compile
 from .differences import numerical_grad
 from .functional import grad, hessian, jacobian, value_and_grad
 from .modes import gc_paused, no_grad, scope
@@ -21,6 +22,7 @@ __all__ = [
     "Op",
     "Tensor",
     "TensorValue",
+    "compile",
     "constant",
     "gc_paused",
     "grad",

@@ -59,6 +59,8 @@ def backward(root: Tensor, grad: Any = None, *, create_graph: bool = False) -> N
     >>> w.grad
     6.0
     """
+    if modes.active:
+        modes.told("differentiated", root)
     plain = grad is None and root.__class__ is Result and root._data.__class__ is float
     seed = 1.0 if plain else _seed(root, grad)
     with _lock:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import GradvizTypeError, GradvizValueError
+from . import modes
 from .leaves import value_of
 from .sites import where
 
 if TYPE_CHECKING:
     from .tensor import Tensor
+
+
+def _number(value: Any) -> float:
+    return float(value) if value.__class__ is float else float(value.item())
+
+
+def _whole(value: Any) -> int:
+    return int(_number(value))
+
+
+def _truth(value: Any) -> bool:
+    return bool(_number(value))
 
 
 class Conversions:
@@ -41,16 +54,23 @@ class Conversions:
 
     def item(self) -> float:
         """Return the only element as a Python number; raises `GradvizValueError` if there are more."""
+        self._demand_one("item()")
+        return self._look(_number)  # type: ignore[no-any-return]
+
+    def _look(self, question: Callable[[Any], Any]) -> Any:
+        """Answer a question about the numbers: the one door through which they leave."""
+        value = value_of(self)
+        return modes.told("answered", question, (self,), question(value)) if modes.active else question(value)
+
+    def _demand_one(self, who: str) -> None:
         if self.size != 1:
             raise GradvizValueError(
-                f"{self.label} has {self.size} elements: item() needs one", where=where(), hint="use .numpy()"
+                f"{self.label} has {self.size} elements: {who} needs one", where=where(), hint="use .numpy()"
             )
-        value = value_of(self)
-        return float(value) if value.__class__ is float else float(value.item())
 
     def numpy(self) -> np.ndarray:
         """Return a copy of the value as an array."""
-        return np.array(value_of(self))
+        return np.array(self._look(modes.itself))
 
     def tolist(self) -> Any:
         """Return the value as (nested lists of) Python numbers."""
@@ -63,13 +83,14 @@ class Conversions:
                 where=where(),
                 hint="join Tensors with np.stack([...]); where no gradient is wanted, use .numpy()",
             )
-        return np.array(value_of(self), dtype=dtype)
+        return np.array(self._look(modes.itself), dtype=dtype)
 
     def __float__(self) -> float:
         return float(self.item())
 
     def __int__(self) -> int:
-        return int(self.item())
+        self._demand_one("int()")
+        return self._look(_whole)  # type: ignore[no-any-return]
 
     def __index__(self) -> int:
         raise GradvizTypeError(f"{self.label} is not an integer: it cannot be used as an index", where=where())
@@ -81,7 +102,7 @@ class Conversions:
                 where=where(),
                 hint="use np.any(...) or np.all(...)",
             )
-        return bool(self.item())
+        return self._look(_truth)  # type: ignore[no-any-return]
 
     def __len__(self) -> int:
         if not self.shape:
@@ -94,7 +115,10 @@ class Conversions:
         return (self[i] for i in range(self.shape[0]))
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else repr(self)
+        if not spec:
+            return repr(self)
+        self._demand_one("a format")
+        return format(_number(value_of(self)), spec)
 
     def __repr__(self) -> str:
         value = value_of(self)

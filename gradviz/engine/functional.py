@@ -44,12 +44,16 @@ def grad(f: Callable[..., Any], argnum: int | tuple[int, ...] = 0) -> Callable[.
     >>> grad(lambda p: p["w"] * 3 + p["b"])({"w": 1.0, "b": 2.0})
     {'w': 3.0, 'b': 1.0}
     """
+    compiled = getattr(f, "gradient_function", None)
+    if compiled is not None:
+        return compiled(argnum, "gradient")  # type: ignore[no-any-return]
     both = value_and_grad(f, argnum)
 
     @functools.wraps(f)
     def gradient(*args: Any, **kwargs: Any) -> Any:
         return both(*args, **kwargs)[1]
 
+    gradient.differentiated = (f, argnum, "gradient")  # type: ignore[attr-defined]
     return gradient
 
 
@@ -59,6 +63,9 @@ def value_and_grad(f: Callable[..., Any], argnum: int | tuple[int, ...] = 0) -> 
     >>> value_and_grad(lambda w, x: (w * x) ** 2)(2.0, 3.0)
     (36.0, 36.0)
     """
+    compiled = getattr(f, "gradient_function", None)
+    if compiled is not None:
+        return compiled(argnum, "both")  # type: ignore[no-any-return]
 
     @functools.wraps(f)
     def both(*args: Any, **kwargs: Any) -> Any:
@@ -74,6 +81,7 @@ def value_and_grad(f: Callable[..., Any], argnum: int | tuple[int, ...] = 0) -> 
         gradients = call.gradients(seed)
         return call.value(), call.arranged(gradients)
 
+    both.differentiated = (f, argnum, "both")  # type: ignore[attr-defined]  # for `compile`
     return both
 
 
@@ -119,6 +127,8 @@ class _Call:
     def __init__(
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], argnum: int | tuple[int, ...]
     ) -> None:
+        if modes.active:
+            modes.told("differentiated", f)
         self.name = getattr(f, "__name__", repr(f))
         self.outer = modes.mode().recording
         self.single = not isinstance(argnum, tuple)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ShapeError
+from . import modes
 from .admit import admit
 from .modes import Extra
 from .sites import OFFSET_BITS, OFFSET_MASK, where
@@ -98,6 +99,8 @@ _UNHELD = _count_unheld()
 
 def assign(t: Tensor, value: Any) -> None:
     """Give a leaf a new value, copied; its shape and dtype stay."""
+    if modes.active:
+        modes.told("assigned", t)
     old = t._data
     if old.__class__ is Exposed and value is old.array:
         return  # w.data -= ...: it was changed in place
@@ -110,6 +113,8 @@ def assign(t: Tensor, value: Any) -> None:
 
 def replace(t: Tensor, value: Any) -> None:
     """Give a leaf a new value of its shape and dtype that passes into its ownership: nothing is copied."""
+    if modes.active:
+        modes.told("assigned", t)
     before = settle_leaf(t) if t._data.__class__ is Exposed else t._data
     if before.__class__ is float:
         t._data = float(value)

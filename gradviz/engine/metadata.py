@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GradvizTypeError
-from .leaves import value_of
+from .modes import itself
 from .sites import where
 from .tensor import Tensor
 
@@ -63,7 +63,7 @@ def _numbers(value: Tensor, owner: str, key: str) -> Any:
             where=where(),
             hint="give numbers, or use .item(), .numpy() or .astype(int)",
         )
-    return frozen(np.asarray(value_of(value)))
+    return frozen(np.asarray(value._look(itself)))
 
 
 def _bound(value: Any, owner: str, key: str) -> Any:

@@ -258,6 +258,25 @@ def unseen() -> AbstractContextManager[None]:
     return unwatched() if active and mode().watchers else nullcontext()
 
 
+def told(event: str, *what: Any) -> Any:
+    """Tell those who watch of more than nodes: numbers that leave a Tensor, a copy without history, an assignment.
+
+    Return the last of ``what``, or what a watcher puts in its place.
+    """
+    answer = what[-1]
+    for watcher in mode().watchers:
+        hear = getattr(watcher, event, None)
+        if hear is not None:
+            found = hear(*what[:-1], answer)
+            answer = answer if found is None else found
+    return answer
+
+
+def itself(x: Any) -> Any:
+    """Return the value: the question that is asked where numbers leave a Tensor as they are."""
+    return x
+
+
 class gc_paused:  # noqa: N801 - reads as a statement
     """Pause Python's cyclic garbage collector while very large graphs are built.
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import GradvizTypeError, ShapeError, suggestion
+from . import modes
 from .leaves import value_of
 from .registry import FUNCTIONS, OPS
 from .sites import where
@@ -56,6 +57,14 @@ PLAIN: frozenset[Callable[..., Any]] = frozenset(
             np.iscomplexobj,
             np.isrealobj,
         ),
+    }
+)
+# Those that depend on shapes and dtypes alone, or show numbers to people.
+STRUCTURAL: frozenset[Callable[..., Any]] = frozenset(
+    {
+        *(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like),
+        *(np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj),
+        *(np.array_repr, np.array_str, np.array2string, np.save, np.savetxt),
     }
 )
 PLAIN_UFUNCS: frozenset[np.ufunc] = frozenset(
@@ -117,7 +126,12 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwar
 def array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """Answer for a NumPy function that met a Tensor."""
     if function in PLAIN:
-        return function(*(_plain(x) for x in args), **{k: _plain(v) for k, v in kwargs.items()})
+        answer = function(*(_plain(x) for x in args), **{k: _plain(v) for k, v in kwargs.items()})
+        if not modes.active or function in STRUCTURAL:
+            return answer
+        if any(isinstance(v, Tensor) for v in kwargs.values()):
+            modes.told("refuse", f"it calls {function.__name__} with a Tensor as keyword")
+        return modes.told("answered", partial(function, **kwargs) if kwargs else function, tuple(args), answer)
     ours = FUNCTIONS.get(function)
     if ours is None:
         raise _unknown(function.__name__, "")
@@ -215,7 +229,8 @@ def _answered(ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Any:
     """Answer a question about plain numbers, such as a comparison."""
     plain = [_plain(x) for x in inputs]
     try:
-        return ufunc(*plain)
+        answer = ufunc(*plain)
+        return modes.told("answered", ufunc, inputs, answer) if modes.active else answer
     except ValueError as error:
         shapes = " and ".join(str(np.shape(x)) for x in plain)
         raise ShapeError(f"{ufunc.__name__} of shapes {shapes}, which do not broadcast", where=where()) from error

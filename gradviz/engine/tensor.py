@@ -78,6 +78,8 @@ class Tensor(Conversions, Methods):
         optimizer's step give the leaf another array, of which earlier views are none.
         """
         value = self._data
+        if modes.active:
+            self._look(modes.itself)
         if value.__class__ is float:
             return value
         if not self.is_leaf:
@@ -200,7 +202,8 @@ class Tensor(Conversions, Methods):
 
     def detach(self) -> Tensor:
         """Return the same value as a constant: no gradient flows back through it."""
-        return constant_of(value_of(self), self._extra)
+        out = constant_of(value_of(self), self._extra)
+        return modes.told("detached", self, out) if modes.active else out
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         return copy_leaf(self)

@@ -17,7 +17,7 @@ from ..registry import primitive
 from ..sites import where
 from ..tensor import Tensor
 from .elementwise import add, elementwise, multiply, positive
-from .rules import masked, mixed, numbers
+from .rules import masked, mixed, numbers, shape_of
 from .samples import cases, unary
 from .special import erf
 
@@ -313,6 +313,6 @@ def dropout(x: Any, p: float = 0.5, *, rng: np.random.Generator | int | None = N
         raise GradvizValueError(f"dropout: p is {p}", where=where(), hint="it is a probability, between 0 and 1")
     if not training:
         return positive(x)  # type: ignore[no-any-return]
-    draws = np.random.default_rng(rng).random(np.shape(numbers(x)))
+    draws = np.random.default_rng(rng).random(shape_of(x))
     mask = np.asarray(draws >= p).astype(np.result_type(numbers(x)))
     return _dropped(x, mask, p=p)  # type: ignore[no-any-return]

@@ -16,7 +16,7 @@ from ..sites import where
 from ..tensor import Tensor
 from .elementwise import multiply
 from .indexing import scatter
-from .rules import mixed, numbers
+from .rules import mixed, shape_of
 from .samples import cases, draw
 
 __all__ = [
@@ -183,7 +183,7 @@ def kron(x: Any, y: Any) -> Tensor:
     """
     from .shapes import reshape
 
-    shapes = [np.shape(numbers(z)) for z in (x, y)]
+    shapes = [shape_of(z) for z in (x, y)]
     ndim = max(map(len, shapes))
     left, right = ((1,) * (ndim - len(shape)) + shape for shape in shapes)
     parted = tuple(n for one in left for n in (one, 1)), tuple(n for one in right for n in (1, one))
@@ -217,7 +217,7 @@ def cross(x: Any, y: Any, axis: int = -1) -> Tensor:
     from .shapes import swapaxes
 
     for z in (x, y):
-        shape = np.shape(numbers(z))
+        shape = shape_of(z)
         if not shape or shape[axis] != 3:
             raise GradvizValueError(
                 f"cross: a vector has 3 elements; shape {shape} has another number along axis {axis}",

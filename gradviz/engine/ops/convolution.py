@@ -23,7 +23,7 @@ from ..sites import where
 from ..tensor import Tensor
 from .elementwise import add
 from .indexing import scatter
-from .rules import mixed, numbers
+from .rules import mixed, numbers, shape_of
 from .shapes import reshape
 
 __all__ = [
@@ -176,7 +176,7 @@ def _conv(n: int, x: Any, weight: Any, bias: Any, stride: Sizes, padding: Sizes,
         "padding": _sizes(op, "padding", padding, n, 0),
         "dilation": _sizes(op, "dilation", dilation, n, 1),
     }
-    have, want = np.shape(numbers(x)), np.shape(numbers(weight))
+    have, want = shape_of(x), shape_of(weight)
     if len(have) != n + 2 or len(want) != n + 2 or have[1] != want[1]:
         raise ShapeError(
             f"{op}: x has shape {have}, the weight {want}",
@@ -187,10 +187,8 @@ def _conv(n: int, x: Any, weight: Any, bias: Any, stride: Sizes, padding: Sizes,
     out = CONV[n](x, weight, **layout)
     if bias is None:
         return out  # type: ignore[no-any-return]
-    if np.shape(numbers(bias)) != want[:1]:
-        raise ShapeError(
-            f"{op}: the bias has shape {np.shape(numbers(bias))}, the weight {want[0]} outputs", where=where()
-        )
+    if shape_of(bias) != want[:1]:
+        raise ShapeError(f"{op}: the bias has shape {shape_of(bias)}, the weight {want[0]} outputs", where=where())
     return add(out, reshape(bias, shape=(want[0],) + (1,) * n))  # type: ignore[no-any-return]
 
 
@@ -292,7 +290,7 @@ def _pool(ops: dict[int, Any], n: int, x: Any, kernel: Sizes, stride: Sizes | No
         "stride": kernel if stride is None else _sizes(name, "stride", stride, n, 1),
         "padding": _sizes(name, "padding", padding, n, 0),
     }
-    shape = np.shape(numbers(x))
+    shape = shape_of(x)
     if len(shape) != n + 2:
         raise ShapeError(f"{name}: x has shape {shape}", where=where(), hint=f"it is {AXES[n]}")
     if any(2 * p > k for p, k in zip(layout["padding"], kernel, strict=True)):

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import LinearAlgebraError
-from ..leaves import value_of
 from ..registry import Sample, implements, primitive
 from ..sites import where
 from ..tensor import Tensor, constant
@@ -254,7 +253,7 @@ def slogdet(x: Any) -> SlogdetResult:
     0.0
     """
     both = _slogdet(x)
-    sign = value_of(both)[0]
+    sign = numbers(both)[0]
     return SlogdetResult(float(sign) if np.ndim(sign) == 0 else np.array(sign), getitem(both, index=1))
 
 

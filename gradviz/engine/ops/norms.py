@@ -17,7 +17,7 @@ from ..sites import where
 from ..tensor import Tensor
 from .axes import spread
 from .elementwise import absolute
-from .rules import numbers
+from .rules import numbers, shape_of
 from .samples import cases
 
 __all__ = [
@@ -110,7 +110,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
 
 def _axes(x: Any, ord: Any, axis: Any) -> Any:
     """Return the axes to reduce, counted from the front."""
-    ndim = np.ndim(numbers(x))
+    ndim = len(shape_of(x))
     if axis is None:
         if ord is not None and ndim not in {1, 2}:
             raise GradvizValueError(

@@ -7,13 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from ..leaves import value_of
+from ..modes import itself
 from ..tensor import Tensor
 
 
 def numbers(x: Any) -> Any:
     """Return the numbers of a value that may be a Tensor: no gradient flows through them."""
-    return value_of(x) if isinstance(x, Tensor) else x
+    return x._look(itself) if isinstance(x, Tensor) else x
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """Return the shape of a value that may be a Tensor."""
+    return x.shape if isinstance(x, Tensor) else np.shape(x)
 
 
 def mixed(function: Callable[..., Any], *operands: Any, **attrs: Any) -> Any:

@@ -1,0 +1,102 @@
+"""What a function could read that gives something else every time: found before the function is called."""
+
+from __future__ import annotations
+
+import types
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from types import CodeType
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+from .watching import CannotCompileError
+
+__all__ = ["Generators", "generators_of"]
+
+LIMIT = 5_000  # objects looked at
+GENERATORS = (np.random.Generator, np.random.RandomState)
+QUIET = (int, float, complex, str, bytes, type(None), np.ndarray, np.generic, Tensor, type, types.BuiltinFunctionType)
+
+
+class Generators:
+    """Random generators within reach, and their states before the function was called."""
+
+    def __init__(self, found: Iterable[Any]) -> None:
+        self._states = [(g, _state(g)) for g in found]
+
+    def put_back(self) -> bool:
+        """Give every generator its state again; tell whether one was used."""
+        used = False
+        for g, state in self._states:
+            if repr(_state(g)) != repr(state):
+                used = True
+                if isinstance(g, np.random.RandomState):
+                    g.set_state(state)
+                else:
+                    g.bit_generator.state = state
+        return used
+
+
+def _state(g: Any) -> Any:
+    return g.get_state(legacy=False) if isinstance(g, np.random.RandomState) else g.bit_generator.state
+
+
+def generators_of(f: Callable[..., Any], others: Iterable[Any]) -> Generators:
+    """Return the random generators that a function could use, NumPy's own among them.
+
+    Raises `CannotCompileError` for an iterator within reach, which recording would use up.
+    """
+    found: list[Any] = [np.random.mtrand._rand]
+    waiting = deque([f, *others])
+    seen = {id(np.random.mtrand._rand)}
+    while waiting and len(seen) < LIMIT:
+        x = waiting.popleft()
+        if isinstance(x, QUIET) or id(x) in seen:
+            continue
+        seen.add(id(x))
+        if isinstance(x, GENERATORS):
+            found.append(x)
+        elif hasattr(type(x), "__next__"):
+            raise CannotCompileError(f"it can reach a {type(x).__name__}, which gives something else every time")
+        else:
+            waiting.extend(_held(x))
+    return Generators(found)
+
+
+def _held(x: Any) -> Iterable[Any]:
+    """Return what an object refers to, as far as a function may use it."""
+    if isinstance(x, types.FunctionType):
+        names = {name for code in _codes(x.__code__) for name in code.co_names}
+        yield from (x.__globals__[name] for name in names & x.__globals__.keys())
+        yield from (cell.cell_contents for cell in x.__closure__ or () if _is_filled(cell))
+        yield from x.__defaults__ or ()
+        yield from (x.__kwdefaults__ or {}).values()
+    elif isinstance(x, types.MethodType):
+        yield from (x.__self__, x.__func__)
+    elif isinstance(x, partial):
+        yield from (x.func, *x.args, *x.keywords.values())
+    elif isinstance(x, dict):
+        yield from list(x.values())
+    elif isinstance(x, list | tuple | set | frozenset | deque):
+        yield from list(x)[:LIMIT]
+    elif not isinstance(x, types.ModuleType) and type(x).__module__.split(".")[0] not in ("numpy", "builtins"):
+        yield from vars(x).values() if hasattr(x, "__dict__") else ()
+        yield from (getattr(type(x), name, None) for name in ("__call__", "forward"))
+
+
+def _codes(code: CodeType) -> Iterable[CodeType]:
+    """Return a code object and those of the functions inside it."""
+    waiting = [code]
+    for c in waiting:
+        waiting.extend(x for x in c.co_consts if isinstance(x, CodeType))
+    return waiting
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
