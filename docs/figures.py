@@ -56,6 +56,15 @@ def error_squared(style: str) -> Drawing:
     return gradviz.draw(placeless(loss), style=style)
 
 
+def neuron(style: str) -> Drawing:
+    """Draw the neuron of the lectures on backpropagation."""
+    names = {"w0": 2.0, "x0": -1.0, "w1": -3.0, "x1": -2.0, "w2": -3.0}
+    w0, x0, w1, x1, w2 = (Tensor(number, name=name) for name, number in names.items())
+    f = 1 / (1 + np.exp(-(w0 * x0 + w1 * x1 + w2)))
+    f.backward()
+    return gradviz.draw(placeless(f), style=style, precision=2)
+
+
 def backward_step() -> Drawing:
     """Draw one step of the way back: what has not happened yet is pale."""
     w, b = Tensor(2.0), Tensor(0.5)
@@ -89,6 +98,8 @@ def layers() -> Drawing:
 FIGURES: dict[str, Callable[[], Drawing]] = {
     "article": article,
     "style-cards": lambda: error_squared("cards"),
+    "style-circuit": lambda: neuron("circuit"),
+    "style-paper": lambda: neuron("paper"),
     "style-boxes": lambda: error_squared("boxes"),
     "style-compact": lambda: error_squared("compact"),
     "step": backward_step,

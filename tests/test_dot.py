@@ -92,7 +92,8 @@ def test_hostile_names_stay_inside_their_labels(style):
     frame = chain(HOSTILE)
     source = to_dot(frame, Options(style=style, show=SHOW))
     heads = {re.split(r" \[", line)[0] for line in statements(source)}
-    plain = re.compile(r'(n|op)\d+( -> (n|op)\d+)?|graph|node|edge|subgraph "?cluster\d+"? ?\{|\}')
+    end = r"(n|op|e\d+_\d+_|p\d+_)\d+(:[nesw])?"  # a branch (e) or what is carried over (p) has two or three numbers
+    plain = re.compile(rf'{end}( -> {end})?|graph|node|edge|subgraph "?cluster\d+"? ?\{{|\}}')
     assert all(plain.fullmatch(head) for head in heads), heads
     assert sum(head.startswith("n") and head[1:].isdecimal() for head in heads) == len(frame.graph)
 

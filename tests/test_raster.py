@@ -5,6 +5,7 @@ import re
 import struct
 import sys
 import zlib
+from itertools import product
 
 import numpy as np
 import pytest
@@ -111,8 +112,8 @@ def test_text_is_drawn_without_any_font_of_the_machine():
 def test_our_fonts_hold_every_character_they_are_trusted_with():
     trusted = {*map(ord, raster.SIGNS - {"\n"}), *(code for part in raster.COVERED for code in part)}
     trusted -= set(range(0x7F, 0xA0))  # controls, which never come this far
-    for style in ("Regular", "Bold", "Italic"):
-        font = TTFont(raster.FOLDER / f"GradvizSans-{style}.ttf")
+    for family, style in product(("Sans", "Serif"), ("Regular", "Bold", "Italic")):
+        font = TTFont(raster.FOLDER / f"Gradviz{family}-{style}.ttf")
         assert trusted <= set(font.getBestCmap())
     assert "SIL OPEN FONT LICENSE" in (raster.FOLDER / "OFL.txt").read_text("utf-8")
 

@@ -50,7 +50,7 @@ def test_a_bad_option_is_named_with_its_value(option, value):
 
 
 def test_a_bad_choice_lists_the_allowed_ones():
-    with pytest.raises(GradvizValueError, match="'cards', 'boxes', 'compact'"):
+    with pytest.raises(GradvizValueError, match="'cards', 'circuit', 'paper', 'boxes', 'compact'"):
         Options(style="box")
     with pytest.raises(GradvizValueError, match="did you mean grad"):
         Options(show=["grads"])
@@ -140,10 +140,43 @@ def test_every_light_colour_has_one_dark_colour():
 
 @pytest.mark.parametrize("theme", colours.THEMES.values(), ids=list(colours.THEMES))
 def test_text_can_be_read_on_every_card(theme):
-    for background in (theme.card, theme.input, theme.param, theme.const, theme.alarm_fill, *theme.fills):
-        assert contrast(theme.ink, background) > 4.5
-    assert contrast(theme.alarm, theme.alarm_fill) > 2.7
-    assert contrast(theme.muted, theme.paper) > 4.5
+    cards = (theme.paper, theme.card, theme.input, theme.param, theme.const, theme.scope, theme.alarm_fill)
+    pairs = [(theme.ink, place) for place in (*cards, *theme.fills)]
+    pairs += [(theme.note, place) for place in cards]
+    pairs += [(theme.muted, place) for place in (theme.paper, theme.scope)]
+    pairs += [(text, place) for text in (theme.value, theme.grad) for place in (theme.paper, theme.const, "#ffffff")]
+    pairs += [(theme.warning, place) for place in (theme.alarm_fill, theme.paper, theme.const)]
+    if theme.paper == colours.DARK.paper:
+        pairs = [pair for pair in pairs if pair[1] != "#ffffff"]
+    assert {pair: ratio for pair in pairs if (ratio := contrast(*pair)) < 4.5} == {}
+
+
+BLINDNESS = {  # Machado, Oliveira, Fernandes 2009, whole loss of one kind of cone; rows give red, green, blue
+    "protanopia": ((0.152, 1.053, -0.205), (0.115, 0.786, 0.099), (-0.004, -0.048, 1.052)),
+    "deuteranopia": ((0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012, 0.043, 0.969)),
+    "tritanopia": ((1.256, -0.077, -0.179), (-0.078, 0.931, 0.148), (0.005, 0.691, 0.304)),
+}
+
+
+@pytest.mark.parametrize("name", ["light", "dark"])
+@pytest.mark.parametrize("kind", BLINDNESS)
+def test_values_and_gradients_differ_for_every_eye(name, kind):
+    theme = colours.THEMES[name]
+    seen = [np.clip(np.array(BLINDNESS[kind]) @ linear(colour), 0, 1) for colour in (theme.value, theme.grad)]
+    assert np.linalg.norm(lab(seen[0]) - lab(seen[1])) > 25  # 2.3 can just be told apart
+
+
+def linear(colour: str) -> np.ndarray:
+    """A colour as light: red, green, blue."""
+    parts = np.array(list(bytes.fromhex(colour[1:]))) / 255
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def lab(light: np.ndarray) -> np.ndarray:
+    """Light in CIELAB, where distances are those that people see."""
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt(np.maximum(to_xyz @ light / [0.9505, 1.0, 1.089], 0.0089))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 def contrast(one: str, other: str) -> float:

@@ -17,6 +17,7 @@ from gradviz.style.wording import Summary, derivative, format_array, format_numb
 
 __all__ = [
     "FONTS",
+    "SERIF_FONTS",
     "THEMES",
     "Options",
     "Summary",
@@ -29,11 +30,12 @@ __all__ = [
 ]
 
 SHOW = ("name", "shape", "value", "grad", "local", "source", "stats")
-STYLES = ("cards", "boxes", "compact")
+STYLES = ("cards", "circuit", "paper", "boxes", "compact")
 DIRECTIONS = ("LR", "TB")
 ENGINES = ("auto", "embedded", "system")
 FOLDS = ("auto", True, False)
 FONTS = "Helvetica,Arial,sans-serif"
+SERIF_FONTS = "Times,Times New Roman,STIX Two Text,serif"
 
 
 @dataclass(frozen=True, slots=True)

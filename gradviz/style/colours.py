@@ -39,6 +39,10 @@ class Theme:
     highlight: str
     scope: str
     scope_line: str
+    value: str  # text of forward values and of gradients, where they stand by themselves
+    grad: str
+    warning: str  # text of NaN and Inf
+    note: str  # small text on cards
     fills: tuple[str, ...]
     lines: tuple[str, ...]
     dashed_negative: bool = False
@@ -108,6 +112,10 @@ LIGHT = Theme(
     highlight="#a3327b",
     scope="#f5f7f9",
     scope_line="#cdd4db",
+    value="#005f9e",
+    grad="#9a4a00",
+    warning="#a63a00",
+    note="#535d68",
     fills=_scale("#ffffff", BRIGHT["blue"], "#f08c00", FILL_STEPS),
     lines=_lines("#8a949e", "#ffffff", BRIGHT["blue"], "#e07b00"),
 )
@@ -129,6 +137,10 @@ DARK = Theme(
     highlight="#f08cc8",
     scope="#181d23",
     scope_line="#39424c",
+    value="#6cc0f2",
+    grad="#ffb056",
+    warning="#ff9a5e",
+    note="#9fa9b5",
     fills=_scale("#1d232a", "#3d9be0", "#f0920c", FILL_STEPS),
     lines=_lines("#727d88", "#12161b", "#5bb4f5", "#ffa01f"),
 )
@@ -150,6 +162,10 @@ PRINT = Theme(
     highlight="#0f0f0f",
     scope="#fbfbfb",
     scope_line="#b4b4b4",
+    value="#121212",
+    grad="#131313",
+    warning="#141414",
+    note="#4b4b4b",
     fills=_scale("#ffffff", "#111111", "#111111", (0.04, 0.08, 0.14, 0.22)),
     lines=_lines("#7d7d7d", "#ffffff", "#111111", "#111111"),
     dashed_negative=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from gradviz import escape
 from gradviz.graphs import Frame, Graph, Node, Number
 from gradviz.style import FONTS, THEMES, Options, wording
 from gradviz.views.cards import Card, as_frame, cards, largest_gradient
+from gradviz.views.looks import look_of
 from gradviz.views.painting import card_width
 
 if TYPE_CHECKING:
@@ -25,14 +26,16 @@ BIG = 300  # above this many nodes Graphviz is told not to polish
 def to_dot(frame: Frame | Graph, options: Options | None = None) -> str:
     """Return the DOT text of a frame, byte for byte the same for the same frame and options.
 
-    Nodes are ``n0``, ``n1``, ... by id, and ``op0``, ... for the op signs of the style cards.
+    Nodes are ``n0``, ``n1``, ... by id, and ``op0``, ... for the signs of ops where they are
+    drawn apart (cards, circuit).
     Raises `UnknownNameError` for a highlighted name that is not there.
 
     >>> from gradviz.graphs import Graph, Node
     >>> print(to_dot(Graph((Node(0, "x", "input", "input"),)), Options(style="compact")).splitlines()[-2])
         n0 [label=x class="gv-input" ...]
     """
-    return str(Writer(as_frame(frame), options or Options()).digraph().source)
+    chosen = options or Options()
+    return str(look_of(chosen.style).writer(as_frame(frame), chosen).digraph().source)
 
 
 def make_dot(
@@ -111,6 +114,7 @@ class Writer:
             self.uses[src] += 1
         self.extra_lines: dict[int, list[str]] = {}
         self.marks_saved = False
+        self.widths: Sequence[float] = ()  # of the nodes, where they are to be wider than their cards
 
     def digraph(self) -> graphviz.Digraph:
         """Return the whole picture."""
@@ -125,7 +129,7 @@ class Writer:
         clusters.close()
         with np.errstate(all="ignore"):  # numbers of edges are worked out when they are asked for
             for src, dst, arg in self.frame.graph.edges:
-                dot.edge(f"n{src}", self.end_of(dst), **self.edge(src, dst, arg))
+                self.write_edge(dot, src, dst, arg)
         for card in self.cards:
             self.write_carried(dot, card)
         return dot
@@ -172,6 +176,19 @@ class Writer:
             "fontcolor": self.theme.muted,
             "fontname": FONTS,
             "fontsize": "9.5",
+        }
+
+    def scope_attributes(self) -> dict[str, str]:
+        """Return the look of the box of a scope."""
+        return {
+            "class": "gv-scope",
+            "color": self.theme.scope_line,
+            "fillcolor": self.theme.scope,
+            "fontcolor": self.theme.muted,
+            "fontsize": "11",
+            "labeljust": "l",
+            "margin": "10",
+            "style": "rounded,filled",
         }
 
     # -- nodes
@@ -223,7 +240,11 @@ class Writer:
             found["fillcolor"] = self.theme.paper
         if card.highlighted:
             found |= {"color": self.theme.highlight, "penwidth": "3.2"}
-        return found | {"width": f"{card_width(card, self.options.style) / 72:.2f}"}
+        return found | {"width": f"{self.width(card) / 72:.2f}"}
+
+    def width(self, card: Card) -> float:
+        """Return how wide the node of a card is, in points."""
+        return self.widths[card.id] if self.widths else card_width(card, self.options.style)
 
     def sign(self, card: Card) -> dict[str, str]:
         """Return the look of the round node with the sign of an op."""
@@ -248,6 +269,10 @@ class Writer:
         return self.stroke(card.level, card.pending) | {"weight": "4"}
 
     # -- edges
+
+    def write_edge(self, dot: graphviz.Digraph, src: int, dst: int, arg: int) -> None:
+        """Write one edge."""
+        dot.edge(f"n{src}", self.end_of(dst), **self.edge(src, dst, arg))
 
     def edge(self, src: int, dst: int, arg: int) -> dict[str, str]:
         """Return the look of one edge: colour and width by its gradient, the derivative beside it."""
@@ -317,18 +342,7 @@ class Clusters:
         """Return an empty cluster."""
         import graphviz
 
-        theme = self.writer.theme
-        attributes = {
-            "class": "gv-scope",
-            "color": theme.scope_line,
-            "fillcolor": theme.scope,
-            "fontcolor": theme.muted,
-            "fontsize": "11",
-            "label": escape.for_dot(name, 60),
-            "labeljust": "l",
-            "margin": "10",
-            "style": "rounded,filled",
-        }
+        attributes = self.writer.scope_attributes() | {"label": escape.for_dot(name, 60)}
         return graphviz.Digraph(f"cluster{len(self.boxes) - 1}", graph_attr=attributes)
 
     def close(self) -> None:

@@ -167,7 +167,8 @@ def draw(
     """Return the picture of a Tensor, Frame, Graph, step or run.
 
     ``show`` takes any of name, shape, value, grad, local (the derivative on each edge),
-    source (file and line) and stats. ``style`` is cards, boxes or compact; ``theme`` auto
+    source (file and line) and stats. ``style`` is cards, circuit (as in lectures: values above the
+    wires, gradients below), paper (for print), boxes or compact; ``theme`` auto
     (light and dark, as the reader's system is), light, dark or print; ``direction`` LR or TB.
     ``focus`` (with ``hops``) draws the part that leads to a node or comes from it and
     ``highlight`` outlines nodes, given by name, by id or as the tensors themselves,

@@ -43,11 +43,14 @@ class Box:
 
 
 def box_of(element: ET.Element) -> Box:
-    """Return the box around a path or polygon.
+    """Return the box around a path, polygon or ellipse.
 
     >>> box_of(ET.fromstring('<polygon points="1,2 5,2 5,9"/>')).middle
     (3.0, 5.5)
     """
+    if element.get("rx"):
+        x, y, half, high = (float(element.get(name, 0)) for name in ("cx", "cy", "rx", "ry"))
+        return Box(x - half, y - high, x + half, y + high)
     numbers = [float(text) for text in NUMBER.findall(element.get("points") or element.get("d") or "")]
     across, down = numbers[::2], numbers[1::2]
     return Box(min(across), min(down), max(across), max(down))
@@ -126,7 +129,7 @@ class Painter:
         self.box = box
         self.theme = theme
         self.ink = theme.faint if card.pending else theme.ink
-        self.muted = theme.faint if card.pending else theme.muted
+        self.muted = theme.faint if card.pending else theme.note
 
     def add(self, tag: str, text: str = "", /, **attributes: Any) -> ET.Element:
         """Add one element to the picture."""
@@ -219,11 +222,13 @@ class Painter:
             return
         inner = box.inset(PAD)
         middle = box.middle[1]
-        if isinstance(row.tone, int) and not self.card.pending and row.tone:
+        is_tinted = isinstance(row.tone, int) and not self.card.pending and row.tone != 0
+        if isinstance(row.tone, int) and is_tinted:
             chip = Box(inner.left - 3.5, box.top + 1, inner.right + 3.5, box.bottom - 0.4)
             self.rectangle(chip, 3, fill=self.theme.fill(row.tone))
         if row.key:
-            self.add("text", row.key, x=inner.left, y=middle + SMALL * BASELINE, font_size=SMALL, fill=self.muted)
+            fill = self.ink if is_tinted else self.muted
+            self.add("text", row.key, x=inner.left, y=middle + SMALL * BASELINE, font_size=SMALL, fill=fill)
         if row.tone == "source":
             self.add("text", row.text, x=inner.left, y=middle + SMALL * BASELINE, **self.tone(row))
         else:
@@ -235,9 +240,9 @@ class Painter:
         if self.card.pending:
             return {"fill": self.theme.faint}
         if row.tone == "bad":
-            return {"fill": self.theme.alarm, "font_weight": "bold"}
+            return {"fill": self.theme.warning, "font_weight": "bold"}
         if row.tone == "none":
-            return {"fill": self.theme.faint, "font_style": "italic", "font_size": 9.5}
+            return {"fill": self.muted, "font_style": "italic", "font_size": 9.5}
         if row.tone == "source":
             return {"fill": self.muted, "font_size": SMALL}
         return {"fill": self.ink}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradviz.errors import GradvizValueError, LayoutError
-from gradviz.style import FONTS, THEMES
+from gradviz.style import FONTS, SERIF_FONTS, THEMES
 from gradviz.views.pdf import pdf_of, pixels_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["to_pdf", "to_png"]
 
 FAMILY = "Gradviz Sans"
+OURS = {FONTS: FAMILY, SERIF_FONTS: "Gradviz Serif"}
 FOLDER = Path(__file__).with_name("fonts")
 AS_UTF8 = os.fsencode(FOLDER).decode("utf-8", "surrogateescape")  # its path, also in a locale that cannot spell it
 COVERED = (range(0x20, 0x180), range(0x391, 0x3A2), range(0x3A3, 0x3CA), range(0x401, 0x460))  # characters in our fonts
@@ -100,7 +101,9 @@ class Sheet:
         strange = {element.tag.rpartition("}")[2] for element in root.iter()} - DRAWN
         if strange:  # such as an image, which may name a file
             raise LayoutError(f"the picture holds what does not belong there: {', '.join(sorted(strange))}")
-        svg = drawing.svg.replace(f'font-family="{FONTS}"', f'font-family="{FAMILY}"', 1).translate(SPACES)
+        svg = drawing.svg.translate(SPACES)
+        for family, own in OURS.items():
+            svg = svg.replace(f'font-family="{family}"', f'font-family="{own}"', 1)
         strangers = sorted(char for char in set(svg) if not _is_covered(char))[:MOST_TRIED]
         self.needs_more_fonts = bool(strangers)
         self.svg = svg.translate(_visible(strangers)) if strangers else svg

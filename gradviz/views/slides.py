@@ -13,8 +13,7 @@ from gradviz.graphs import Frame
 from gradviz.style import Options
 from gradviz.views.cards import Card, largest_gradient
 from gradviz.views.cards import Writer as CardWriter
-from gradviz.views.dot import Writer as DotWriter
-from gradviz.views.painting import card_width
+from gradviz.views.looks import look_of
 from gradviz.views.svg import Page, render_dot
 from gradviz.views.webpage import page
 
@@ -56,8 +55,9 @@ class Stage:
         self.largest = largest_gradient(steps.full)
         self.cards = [self.cards_of(step) for step in steps]
         every = list(zip(*self.cards, strict=True))
-        writer = WideWriter(steps.full, options)
-        writer.widths = [max(card_width(card, options.style) for card in cards) for cards in every]
+        self.look = look_of(options.style)
+        writer = self.look.writer(steps.full, options)
+        writer.widths = [max(map(writer.width, cards)) for cards in every]
         self.dot = str(writer.digraph().source)
         self.laid_out = ET.fromstring(render_dot(self.dot, engine=options.engine, timeout=options.timeout))
 
@@ -83,20 +83,10 @@ class Stage:
     def picture(self, step: Step) -> str:
         """Return the SVG of one step."""
         options = self.options_of(step)
-        found = StepPage(step.frame, options, f"{step.index}\n{self.dot}", self.laid_out)
+        found = self.look.step_page(step.frame, options, f"{step.index}\n{self.dot}", self.laid_out)
         found.cards = found.writer.cards = self.cards[step.index]
         found.writer.largest = self.largest
         return found.text()
-
-
-class WideWriter(DotWriter):
-    """Writes DOT with cards wide enough for what stands on them at any step."""
-
-    widths: list[float]
-
-    def look(self, card: Card) -> dict[str, str]:
-        """Return the attributes that set a card apart."""
-        return super().look(card) | {"width": f"{self.widths[card.id] / 72:.2f}"}
 
 
 class StepPage(Page):
@@ -104,7 +94,6 @@ class StepPage(Page):
 
     def __init__(self, frame: Frame, options: Options, dot: str, laid_out: ET.Element) -> None:
         super().__init__(frame, options, dot, laid_out)
-        self.writer = DotWriter(frame, options)
         self.waiting: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         for src, dst, arg in reversed(frame.graph.edges):
             self.waiting[src, dst].append(arg)

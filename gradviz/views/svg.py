@@ -12,7 +12,8 @@ from gradviz import escape
 from gradviz.errors import GradvizTypeError, GradvizValueError, LayoutError
 from gradviz.graphs import Frame
 from gradviz.style import FONTS, THEMES, Options, wording
-from gradviz.views.cards import Card, cards
+from gradviz.views.cards import Card
+from gradviz.views.looks import look_of
 from gradviz.views.painting import PRINTED, box_of, paint_card, shape, short
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def to_svg(drawing: Drawing) -> str:
     frame, options = drawing.frame, drawing.options
     _check_size(len(frame.graph))
     laid_out = _parsed(_render(drawing.dot, options.engine, options.timeout))
-    return Page(frame, options, drawing.dot, laid_out).text()
+    return look_of(options.style).page(frame, options, drawing.dot, laid_out).text()
 
 
 def _check_size(count: int) -> None:
@@ -151,7 +152,8 @@ class Page:
         self.frame = frame
         self.options = options
         self.theme = THEMES[options.theme]
-        self.cards: list[Card] = cards(frame, options)
+        self.writer = look_of(options.style).writer(frame, options)
+        self.cards: list[Card] = self.writer.cards
         identity = f"{options.theme}\n{options.alt}\n{dot}"
         self.id = "gv-" + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:12]
         self.laid_out = laid_out
@@ -164,8 +166,12 @@ class Page:
         if graph is not None:
             root.append(self.graph(graph))
         root[2].text = self.stylesheet(root)
-        ET.indent(root, " ")
+        self.indent(root)
         return ET.tostring(root, encoding="unicode", short_empty_elements=True) + "\n"
+
+    def indent(self, root: ET.Element) -> None:
+        """Put elements on lines of their own."""
+        ET.indent(root, " ")
 
     def root(self) -> ET.Element:
         """Return the svg element with its title, description and stylesheet."""
@@ -192,9 +198,13 @@ class Page:
         for kind, make in kinds.items():
             chosen = [group for group in groups if group.get("class", "").split()[:1] == [kind]]
             if kind == "node":  # the order in which they are read aloud
-                chosen.sort(key=lambda group: _number(_text_of(group, "title")))
+                chosen.sort(key=lambda group: self.order(_text_of(group, "title")))
             found.extend(map(make, chosen))
         return found
+
+    def order(self, name: str) -> int:
+        """Return where a node of the layout is read: in the order of the graph."""
+        return _number(name)
 
     def scope(self, group: ET.Element) -> ET.Element:
         """Return the box of a scope."""

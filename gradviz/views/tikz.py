@@ -12,7 +12,8 @@ from gradviz import escape
 from gradviz.errors import GradvizValueError
 from gradviz.style import THEMES
 from gradviz.views.cards import Card, Row, cards
-from gradviz.views.painting import PRINTED, Box, box_of, short
+from gradviz.views.looks import look_of
+from gradviz.views.painting import PRINTED, box_of, short
 from gradviz.views.svg import MOST, render_dot, title_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ HEAD = r"""\documentclass[tikz,border=4pt]{standalone}
 \makeatletter
 \newcommand{\gvletter}[2]{\ifPDFTeX\ifcsname u8:\detokenize{#1}\endcsname#1\else{\ttfamily U+#2}\fi\else#1\fi}
 \makeatother
-\newcommand{\gvname}[1]{{\bfseries\fontsize{11}{12}\selectfont #1}}
+"""
+MACROS = r"""\newcommand{\gvname}[1]{{\bfseries\fontsize{11}{12}\selectfont #1}}
 \newcommand{\gvnote}[1]{{\fontsize{7.5}{9}\selectfont\color{gvmuted}#1}}
 \newcommand{\gvhead}[3]{\multicolumn{2}{@{}l@{}}{\makebox[#1][s]{#2\hfill\gvnote{#3}}}\\}
 \newcommand{\gvrow}[3][]{{}\gvnote{#2} & #1{#3}\\}
@@ -94,7 +96,7 @@ def to_tikz(drawing: Drawing) -> str:
             hint="draw less of it: fold=True, collapse=1 (by scope) or focus=name with hops=2",
         )
     svg = render_dot(drawing.dot, engine=drawing.options.engine, timeout=drawing.options.timeout)
-    return "\n".join(Picture(drawing, ET.fromstring(svg)).lines()) + "\n"
+    return "\n".join(look_of(drawing.options.style).picture(drawing, ET.fromstring(svg)).lines()) + "\n"
 
 
 def tex(text: str) -> str:
@@ -121,6 +123,10 @@ def _letter(char: str) -> str:
 class Picture:
     """Writes the picture of one drawing."""
 
+    macros = MACROS
+    kinds: tuple[str, ...] = ("cluster", "edge", "node")  # in the order in which they are drawn
+    named_colours = {"gvink": "ink", "gvmuted": "note", "gvfaint": "faint", "gvalarm": "warning"}  # noqa: RUF012
+
     def __init__(self, drawing: Drawing, laid_out: ET.Element) -> None:
         self.frame = drawing.frame
         self.options = drawing.options
@@ -132,24 +138,27 @@ class Picture:
     def lines(self) -> Iterator[str]:
         """Yield the whole document."""
         body = list(self.body())
-        yield f"% {title_of(self.frame, self.options)}\n{HEAD.rstrip()}"
-        names = {"gvink": "ink", "gvmuted": "muted", "gvfaint": "faint", "gvalarm": "alarm"}
-        for name, slot in names.items():
+        yield f"% {title_of(self.frame, self.options)}\n{HEAD.rstrip()}\n{self.macros.rstrip()}"
+        for name, slot in self.named_colours.items():
             yield rf"\definecolor{{{name}}}{{HTML}}{{{getattr(self.theme, slot)[1:].upper()}}}"
         for colour, name in sorted(self.colours.items()):
             yield rf"\definecolor{{{name}}}{{HTML}}{{{colour[1:].upper()}}}"
         if self.options.theme == "dark":
             yield rf"\pagecolor[HTML]{{{self.theme.paper[1:].upper()}}}"
         yield r"\begin{document}"
+        yield from self.styles()
+        yield from body
+        yield r"\end{tikzpicture}"
+        yield r"\end{document}"
+
+    def styles(self) -> Iterator[str]:
+        """Yield the start of the picture, with every look that a reader may want to change."""
         yield r"\setlength{\tabcolsep}{2pt}\sffamily\fontsize{9.5}{12}\selectfont\color{gvink}"
         yield r"\begin{tikzpicture}[x=1bp,y=-1bp,line join=round,"
         yield r"  gv card/.style={rounded corners=4pt,inner xsep=0pt,inner ysep=3pt},"
         yield r"  gv op/.style={rounded corners=8pt,inner sep=0pt,font=\sffamily\fontsize{11}{12}\selectfont},"
         yield r"  gv label/.style={anchor=base,inner sep=1pt,font=\sffamily\fontsize{8}{9}\selectfont,text=gvmuted},"
         yield r"  gv edge/.style={-{Latex[length=5pt,width=4pt]}}]"
-        yield from body
-        yield r"\end{tikzpicture}"
-        yield r"\end{document}"
 
     def body(self) -> Iterator[str]:
         """Yield what is drawn: title, scopes, edges, then cards."""
@@ -157,11 +166,11 @@ class Picture:
         self.check_size(self.laid_out.get("viewBox") or "0 0 1 1")
         for text in groups[0].findall(f"{SVG}text"):
             yield self.text(text, r"anchor=base,inner sep=1pt,font=\sffamily\large")
-        kinds = {"cluster": self.scope, "edge": self.edge, "node": self.node}
-        for kind, make in kinds.items():
+        makers = {"cluster": self.scope, "edge": self.edge, "node": self.node}
+        for kind in self.kinds:
             for group in groups:
                 if group.get("class", "").split()[:1] == [kind]:
-                    yield from make(group)
+                    yield from makers[kind](group)
 
     def check_size(self, view: str) -> None:
         """Raise GradvizValueError if TeX could not measure the picture."""
@@ -209,7 +218,7 @@ class Picture:
         card = self.cards[int(name.lstrip("opn"))]
         sign = name.startswith("op")
         outline = _outline(group)
-        box = _box(outline)
+        box = box_of(outline)
         across = box.right - box.left
         text = tex(PRINTED.get(card.symbol, card.symbol)) if sign else self.card(card, across - 2 * PAD)
         look = ["gv op" if sign else "gv card", *self.look(card, outline, sign=sign)]
@@ -256,13 +265,6 @@ class Picture:
 
 def _outline(group: ET.Element) -> ET.Element:
     return next(element for element in group.iter() if str(element.tag).removeprefix(SVG) in OUTLINES)
-
-
-def _box(outline: ET.Element) -> Box:
-    if outline.tag != f"{SVG}ellipse":
-        return box_of(outline)
-    x, y, across, down = (float(outline.get(name, 0)) for name in ("cx", "cy", "rx", "ry"))
-    return Box(x - across, y - down, x + across, y + down)
 
 
 def _curve(points: list[tuple[float, float]]) -> str:

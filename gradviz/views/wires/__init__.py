@@ -1,0 +1,1 @@
+"""Pictures in which values travel on wires: the styles circuit and paper, as DOT, SVG and TikZ."""
