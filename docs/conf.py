@@ -16,7 +16,7 @@ copyright = "the gradviz authors, MIT"
 release = version = gradviz.__version__
 language = "en"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sitepages"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "curves", "sitepages"]
 exclude_patterns = ["_ext", "_static", "figures", "pictures"]
 myst_enable_extensions = ["colon_fence", "deflist", "attrs_block", "attrs_inline"]
 myst_heading_anchors = 4

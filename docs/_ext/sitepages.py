@@ -75,14 +75,18 @@ def adapt(app: Sphinx, name: str, source: list[str]) -> None:
     """Add the contents to the first page, and lead links to examples to their pages of the gallery."""
     text = EXAMPLE.sub(r"](/gallery/examples/\1.md)", source[0])
     text = EXAMPLES.sub("](/gallery/examples/index.md)", text)
+    folder = Path(app.srcdir)
     if name == "index":
-        text += "\n" + contents(Path(app.srcdir))
+        text += "\n" + contents(folder)
+    if name == "tutorial/index":
+        chapters = [path.stem for path in sorted((folder / "tutorial").glob("*.md")) if path.stem != "index"]
+        text += "\n".join(["", "```{toctree}", ":hidden:", "", *chapters, "```", ""])
     source[0] = text
 
 
 def always(*_given: Any) -> list[str]:
-    """Return the pages to read at every build: the first page, since others may have come or gone."""
-    return ["index"]
+    """Return the pages to read at every build: those with contents, since others may have come or gone."""
+    return ["index", "tutorial/index"]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
