@@ -4,6 +4,7 @@ Nothing is fetched: neither while it is built, nor by a page when somebody reads
 """
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import gradviz
@@ -16,7 +17,8 @@ copyright = "the gradviz authors, MIT"
 release = version = gradviz.__version__
 language = "en"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "curves", "sitepages"]
+pictures = "gradviz.sphinxext" if find_spec("gradviz.sphinxext") else "drawings"
+extensions = ["myst_parser", "sphinx.ext.autodoc", pictures, "curves", "sitepages"]
 exclude_patterns = ["_ext", "_static", "figures", "pictures"]
 myst_enable_extensions = ["colon_fence", "deflist", "attrs_block", "attrs_inline"]
 myst_heading_anchors = 4

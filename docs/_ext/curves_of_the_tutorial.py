@@ -80,7 +80,9 @@ def signs(above: Axes, below: Axes) -> None:
         slope, width = gradviz.grad(parabola)(start), 0.6
         ends = np.array([start - width, start + width])
         above.plot(ends, parabola(start) + slope * (ends - start), color=INK, linewidth=1.2)
-        above.annotate(f"{slope:g}", (start, parabola(start)), (8, -2 if start < 0 else -12), textcoords="offset points")
+        above.annotate(
+            f"{slope:g}", (start, parabola(start)), (8, -2 if start < 0 else -12), textcoords="offset points"
+        )
     below.axhline(0, color=SOFT, linewidth=0.8)
     below.set(xlabel="x", ylabel="its slope")
     above.legend(loc="upper center")
@@ -126,7 +128,9 @@ def rates(*four: Axes) -> None:
 def valley(axes: Axes) -> None:
     """Draw the path of a descent over a narrow valley."""
     across, along = np.meshgrid(np.linspace(-0.2, 1.15, 80), np.linspace(-1.15, 1.15, 80))
-    axes.contour(across, along, across**2 + 20 * along**2, levels=np.logspace(-1.5, 1.4, 10), colors=SOFT, linewidths=0.7)
+    axes.contour(
+        across, along, across**2 + 20 * along**2, levels=np.logspace(-1.5, 1.4, 10), colors=SOFT, linewidths=0.7
+    )
     slopes, point = gradviz.grad(lambda x, y: x**2 + 20 * y**2, (0, 1)), np.array([1.0, 1.0])
     path = [point]
     for _ in range(25):
@@ -157,7 +161,9 @@ def three_fits(left: Axes, right: Axes) -> None:
     ways = {"differences": by_differences, "equations": by_equations, "autograd": gradviz.grad(loss, (0, 1))}
     left.plot(x, y, ".", color=SOFT, markersize=4)
     left.plot(x, 0.1 * x + 1.0, color=SOFT, linestyle="--", linewidth=1.2, label="before")
-    for width, colour, style, (name, way) in zip((5, 3, 2), (PINK, BLUE, INK), ("-", "--", ":"), ways.items(), strict=True):
+    for width, colour, style, (name, way) in zip(
+        (5, 3, 2), (PINK, BLUE, INK), ("-", "--", ":"), ways.items(), strict=True
+    ):
         w, b, losses = 0.1, 1.0, []
         for _ in range(300):
             losses.append(float(loss(w, b)))
@@ -186,7 +192,9 @@ def path(axes: Axes) -> None:
         w, b = np.array(run["w"].value), np.array(run["b"].value)
     across, up = np.meshgrid(np.linspace(0, 1.3, 60), np.linspace(-0.15, 1.1, 60))
     height = np.vectorize(loss)(across, up)
-    axes.contour(across, up, height, levels=np.geomspace(height.min() * 1.05, height.max(), 12), colors=SOFT, linewidths=0.7)
+    axes.contour(
+        across, up, height, levels=np.geomspace(height.min() * 1.05, height.max(), 12), colors=SOFT, linewidths=0.7
+    )
     axes.plot(w, b, "o-", color=BLUE, markersize=3, linewidth=1.0)
     axes.plot(w[17], b[17], "o", color=ORANGE, markersize=7)
     axes.annotate("iteration 17", (w[17], b[17]), (10, 14), textcoords="offset points")

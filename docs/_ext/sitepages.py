@@ -38,6 +38,9 @@ SECTIONS = {
 MORE = "How to"  # where a page goes that nobody has sorted
 EXAMPLE = re.compile(r"\]\((?:\.\./)+examples/(\w+)\.py\)")
 EXAMPLES = re.compile(r"\]\((?:\.\./)+examples/?\)")
+TAIL = re.compile(
+    r"(^```pycon\n(?:(?!```).*\n)*?.+)\n\n```$", re.MULTILINE
+)  # doctest needs the empty line, nobody else
 PAGES: tuple[Callable[[Path], dict[str, str]], ...] = (oppages.pages, examplepages.pages, referencepages.pages)
 
 
@@ -72,9 +75,10 @@ def generate(app: Sphinx) -> None:
 
 
 def adapt(app: Sphinx, name: str, source: list[str]) -> None:
-    """Add the contents to the first page, and lead links to examples to their pages of the gallery."""
+    """Add contents, end sessions without an empty line, and lead links to examples to their pages."""
     text = EXAMPLE.sub(r"](/gallery/examples/\1.md)", source[0])
     text = EXAMPLES.sub("](/gallery/examples/index.md)", text)
+    text = TAIL.sub(r"\1\n```", text)
     folder = Path(app.srcdir)
     if name == "index":
         text += "\n" + contents(folder)
