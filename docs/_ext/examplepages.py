@@ -48,9 +48,17 @@ def pages(folder: Path) -> dict[str, str]:
         results = list(two.map(lambda name: result(scripts[name], folder / FOLDER / "results" / name), quick))
     found = dict(zip(quick, results, strict=True))
     written = {f"{FOLDER}/{name}.md": page(name, path, found.get(name), folder) for name, path in scripts.items()}
-    rows = [f"- [{name}]({name}.md): {docstring(path).split(chr(10) * 2)[0]}" for name, path in scripts.items()]
+    grid = "\n".join(card(name, path, folder) for name, path in scripts.items())
     hidden = "\n".join(["", "", "```{toctree}", ":hidden:", "", *scripts, "```", ""])
-    return {f"{FOLDER}/index.md": HEADING + "\n".join(rows) + hidden, **written}
+    return {f"{FOLDER}/index.md": HEADING + f"::::{{container}} examples\n{grid}\n::::\n" + hidden, **written}
+
+
+def card(name: str, path: Path, folder: Path) -> str:
+    """Return what the first page shows of an example: its first sentence, with a picture where there is one."""
+    shown = shown_of(name, folder)
+    image = f"[![{said(Path(shown[0]).stem, name)}]({shown[0]})]({name}.md)\n\n" if shown else ""
+    first = docstring(path).split("\n\n")[0]
+    return f":::{{container}} example\n{image}**[{name}]({name}.md)**\n\n{first}\n:::"
 
 
 def docstring(path: Path) -> str:
@@ -96,14 +104,18 @@ def page(name: str, path: Path, printed: str | None, folder: Path) -> str:
     first, _, rest = docstring(path).partition("\n\n")
     rest = COMMANDS.sub(lambda found: f"\n```sh\n{found[0].strip()}\n```\n\n", rest + "\n")
     parts = [f"# {name}", first, rest] + ([] if printed is not None else ["It is not run while this site is built."])
-    shown = [f"results/{name}/{picture.name}" for picture in pictures(folder / FOLDER / "results" / name)]
-    shown += [f"/pictures/{picture}" for picture in COMMITTED.get(name, [])]
-    parts += [f"```{{image}} {picture}\n:alt: {said(Path(picture).stem, name)}\n```" for picture in shown]
+    parts += [f"```{{image}} {each}\n:alt: {said(Path(each).stem, name)}\n```" for each in shown_of(name, folder)]
     if printed is not None:
         lines = printed.strip().splitlines()
         more = [f"... {len(lines) - LINES} more lines"] * (len(lines) > LINES)
         parts += ["## What it prints", "\n".join(["```text", *lines[:LINES], *more, "```"])]
     return "\n\n".join([*parts, "## The program", f"```{{literalinclude}} /../examples/{name}.py\n```", ""])
+
+
+def shown_of(name: str, folder: Path) -> list[str]:
+    """Return the pictures of an example: what it has drawn, and what is committed."""
+    made = [f"results/{name}/{picture.name}" for picture in pictures(folder / FOLDER / "results" / name)]
+    return made + [f"/pictures/{picture}" for picture in COMMITTED.get(name, [])]
 
 
 def said(picture: str, name: str) -> str:

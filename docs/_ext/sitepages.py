@@ -12,7 +12,11 @@ from typing import Any
 import examplepages
 import oppages
 import referencepages
+from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+
+import gradviz
 
 SECTIONS = {
     "Learn": ["quickstart", "tutorial/index"],
@@ -41,6 +45,7 @@ EXAMPLES = re.compile(r"\]\((?:\.\./)+examples/?\)")
 TAIL = re.compile(
     r"(^```pycon\n(?:(?!```).*\n)*?.+)\n\n```$", re.MULTILINE
 )  # doctest needs the empty line, nobody else
+NAME = re.compile(r"gradviz\.(\w+)\b(?!\.)")
 PAGES: tuple[Callable[[Path], dict[str, str]], ...] = (oppages.pages, examplepages.pages, referencepages.pages)
 
 
@@ -93,10 +98,22 @@ def always(*_given: Any) -> list[str]:
     return ["index", "tutorial/index"]
 
 
+def link(app: Sphinx, doctree: nodes.document) -> None:
+    """Lead code such as ``gradviz.draw(...)`` in a page to the reference of that name."""
+    for code in [*doctree.findall(nodes.literal)]:
+        found = NAME.match(code.astext())
+        if not found or found[1] not in gradviz.__all__ or isinstance(code.parent, nodes.reference | pending_xref):
+            continue
+        target = {"refdomain": "py", "reftype": "obj", "reftarget": f"gradviz.{found[1]}", "refexplicit": True}
+        link = pending_xref("", code.deepcopy(), **target, refdoc=app.env.current_document.docname)
+        code.replace_self(link)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx about it."""
     app.connect("builder-inited", generate)
     app.connect("env-get-outdated", always)
     app.connect("source-read", adapt)
+    app.connect("doctree-read", link)
     app.connect("autodoc-process-docstring", referencepages.as_rst)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
