@@ -23,6 +23,7 @@ FILES = {
     "article_gallery": {"gallery.json"},
     "diabetes": {"run", "graph.svg", "graph.png", "log.csv"},
     "does_not_learn": {"run", "report.html"},
+    "figure_styles": {f"neuron-{look}{suffix}" for look in ("circuit", "paper") for suffix in (".svg", ".pdf", ".tex")},
     "moons": {"run", "graph.svg", "layers.svg", "layers.png", "boundary.png"},
     "planted_faults": {"runs", "table.md"},
     "sin_and_slope": {"sin.png", "parabola.png"},
@@ -235,3 +236,11 @@ def test_without_their_scheduler_the_sweeps_say_what_to_install(name, module, tm
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"this example needs scikit-learn and \w+: pip install .*\n", done.stderr)
+
+
+def test_figures_for_print_are_in_both_styles(ran):
+    out, process = ran("figure_styles")
+    assert process.stderr == ""
+    assert "0.73" in (out / "neuron-circuit.svg").read_text("utf-8")
+    assert (out / "neuron-paper.pdf").read_bytes()[:5] == b"%PDF-"
+    assert r"\begin{tikzpicture}" in (out / "neuron-paper.tex").read_text("utf-8")

@@ -116,6 +116,13 @@ def test_no_gradient_is_not_a_gradient_of_zero():
     assert "no grad" not in texts(article(backward=False), "circuit")  # nobody has one: nothing to tell apart
 
 
+def test_a_result_that_kept_no_gradient_is_not_one_that_none_reached():
+    nodes = (Node(0, "w", "param", "param"), Node(1, "h", "sin", "op", (0,)), Node(2, "y", "sin", "op", (1,)))
+    frame = Frame(Graph(nodes, (2,)), [1.0, 0.8, 0.7], [0.4, None, 1.0])  # as torch leaves it after backward()
+    assert "no grad" not in texts(frame, "circuit")
+    assert "stroke-dasharray" not in draw(frame, style="circuit").svg
+
+
 def test_gradients_differ_from_values_without_colour_too():
     root = ET.fromstring(draw(neuron(), style="circuit", theme="print").svg)
     looks = {"".join(text.itertext()): text.attrib for text in root.iter(f"{SVG}text")}

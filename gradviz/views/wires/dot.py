@@ -164,8 +164,8 @@ class WireWriter(Writer):
 
     def is_dry(self, id: int) -> bool:
         """Tell whether no gradient came to a node although there are gradients and it might have one."""
-        node = self.frame.graph.nodes[id]
-        return self.labels.has_grads and node.kind != "const" and self.frame.grads[id] is None
+        is_const = self.frame.graph.nodes[id].kind == "const"
+        return self.labels.has_grads and not is_const and not self.labels.reached[id]
 
     def is_bad(self, id: int) -> bool:
         """Tell whether there is a NaN or an infinity in a node."""

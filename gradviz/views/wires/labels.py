@@ -30,11 +30,15 @@ class Labels:
         self.plan = plan
         self.show = frozenset(options.show)
         self.has_grads = any(grad is not None for grad in frame.grads)
+        self.reached: list[bool] = []  # by a gradient, which a result that only handed it on may not have kept
+        for node, grad in zip(frame.graph.nodes, frame.grads, strict=True):
+            self.reached.append(grad is not None or any(self.reached[src] for src in node.inputs))
 
     def gate(self, card: Card) -> Label:
         """Return what stands in the gate of an op: its sign, or the name of a closed scope; how many it stands for."""
         node = self.frame.graph.nodes[card.id]
         inside = f"{node.attrs['inside']:,} nodes" if "inside" in node.attrs else ""
+        inside = "1 node" if inside == "1 nodes" else inside
         sign = escape.clean(card.title, NAME_LIMIT) if node.op == "scope" else sign_of(card.symbol)
         count = card.count if self.plan.has_gates else ""
         return Label(core=tuple(filter(None, (sign or "…", inside, count))))
@@ -66,8 +70,8 @@ class Labels:
 
     def is_named(self, node: Node) -> bool:
         """Tell whether a result has a name that says more than its op; formulas need all names."""
-        is_number = re.fullmatch(r"\d*", node.name.removeprefix(node.op).removeprefix("_"))
-        return "local" in self.show or not (node.name.startswith(node.op) and is_number)
+        is_made = re.fullmatch(r"\d*", node.name.removeprefix(node.op).removeprefix("_"))
+        return not is_made or ("local" in self.show and not node.name.isdecimal())
 
     def notes(self, node: Node, card: Card, name: str) -> Iterator[Line]:
         """Yield the line of small type: name where it stands alone, shape, how many nodes it stands for."""
@@ -86,7 +90,10 @@ class Labels:
         start = end if start is None else start
         value, grad = self.frame.values[card.id], self.frame.grads[card.id]
         above = tuple(self.lines(card.rows[:start], "value", value))
-        below = self.lines(card.rows[start:end], "grad", grad) if self.has_grads and not card.pending else ()
+        is_lost = grad is None and self.reached[card.id]
+        below = (
+            self.lines(card.rows[start:end], "grad", grad) if self.has_grads and not (card.pending or is_lost) else ()
+        )
         source = (Line(row.text, "small") for row in card.rows[end:])
         return above, (*below, *source)
 

@@ -253,13 +253,14 @@ class WirePage(Page):
         wide, high = self.plan.core_size(label.core)
         if self.writer.across:
             taken = self.plan.head_width(label) or (box.right - box.left + wide) / 2
-            x = box.left + taken / 2 if label.head else x
+            x = box.left + taken - 3 if label.head else x
         else:
             taken = self.plan.name * LEAD + 2 if label.head else (box.bottom - box.top + high) / 2
             y = box.top + taken / 2 if label.head else y
         self.through(found, box, look, taken)
-        anchor = {"font_size": size, "fill": self.theme.muted, "text_anchor": "middle"}
-        found.append(shape("text", text, x=x, y=y + size * BASELINE, **anchor))
+        anchor = "end" if label.head and self.writer.across else "middle"
+        look = {"font_size": size, "fill": self.theme.muted, "text_anchor": anchor}
+        found.append(shape("text", text, x=x, y=y + size * BASELINE, **look))
 
     def stubs(self, found: ET.Element, card: Card, label: Label, box: Box) -> None:
         """Draw the ends of wires between the box of a node and its sign, with an arrow where they come in."""
