@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gradviz import escape
-from gradviz.graphs import Frame
+from gradviz.graphs import Frame, Node
 from gradviz.style import Options, wording
 from gradviz.views.cards import Card
 from gradviz.views.dot import Writer, classes
@@ -32,6 +34,7 @@ class WireWriter(Writer):
         self.plan = PLANS[options.style]
         self.labels = Labels(frame, options, self.plan)
         self.across = options.direction == "LR"
+        self.branches: set[tuple[int, int, int]] = set()  # edges that something is written on
         self.ports = ("w", "e") if self.across else ("n", "s")
 
     # -- the whole
@@ -94,6 +97,21 @@ class WireWriter(Writer):
         if self.widths:
             size = (self.widths[card.id], size[1])
         dot.node(f"n{card.id}", **self.sized(label, size), **look)
+        self.write_branches(dot, self.frame.graph.nodes[card.id])
+
+    def write_branches(self, dot: graphviz.Digraph, node: Node) -> None:
+        """Write what is on the wires into a node, in the scope of the node, and what it takes from the round before."""
+        with np.errstate(all="ignore"):  # numbers of edges are worked out when they are asked for
+            joints = [self.joint(src, node.id, arg) for arg, src in enumerate(node.inputs)]
+        for arg, (src, label) in enumerate(zip(node.inputs, joints, strict=True)):
+            if label.above or label.below:
+                self.branches.add((src, node.id, arg))
+                name = f"e{src}_{node.id}_{arg}"
+                dot.node(name, **self.sized(label, self.label_size(label)), **{"class": "gv-share"})
+        for src in node.attrs.get("carried", ()):
+            label = self.labels.before(src)
+            name = f"p{src}_{node.id}"
+            dot.node(name, **self.sized(label, self.label_size(label)), **{"class": "gv-previous"})
 
     def has_sign(self, id: int) -> bool:
         """Tell whether the gate of a node is a node of its own."""
@@ -136,21 +154,17 @@ class WireWriter(Writer):
         """Write one wire, in two pieces where something is to be said on it."""
         tail = f"n{src}:{self.ports[1]}"
         head = self.entry(dst)
-        label = self.joint(src, dst, arg)
-        if not (label.above or label.below):
+        if (src, dst, arg) not in self.branches:
             dot.edge(tail, head)
             return
         joint = f"e{src}_{dst}_{arg}"
-        dot.node(joint, **self.sized(label, self.label_size(label)), **{"class": "gv-share"})
         dot.edge(tail, f"{joint}:{self.ports[0]}")
         dot.edge(f"{joint}:{self.ports[1]}", head, weight="2")
 
     def write_carried(self, dot: graphviz.Digraph, card: Card) -> None:
         """Draw what a folded node takes over from the round before as a wire of its own."""
         for src in self.frame.graph.nodes[card.id].attrs.get("carried", ()):
-            name, label = f"p{src}_{card.id}", self.labels.before(src)
-            dot.node(name, **self.sized(label, self.label_size(label)), **{"class": "gv-previous"})
-            dot.edge(f"{name}:{self.ports[1]}", self.entry(card.id))
+            dot.edge(f"p{src}_{card.id}:{self.ports[1]}", self.entry(card.id))
 
     def entry(self, id: int) -> str:
         """Return where wires into a node end."""
