@@ -1,11 +1,9 @@
-r"""The neuron of the lectures on backpropagation, as a lecturer draws it and as a journal prints it.
+"""The neuron of the lectures on backpropagation, as a lecturer draws it and as a journal prints it.
 
 python examples/figure_styles.py [--out DIR]
 
 f = 1 / (1 + exp(-(w0 x0 + w1 x1 + w2))): values above the wires, gradients below. Writes each style as SVG, PDF and
-TikZ; the picture for print is as wide as it should be in the text, so include it at its natural size:
-
-    \includegraphics{neuron-paper.pdf}
+TikZ; the picture for print is as wide as it should be in the text, so a paper includes neuron-paper.pdf at its size.
 """
 
 import argparse
