@@ -38,6 +38,7 @@ from .errors import GradvizError
 from .graphs import Frame, Graph, GraphDiff, Node, Source
 from .rules.findings import Finding
 from .sources import capture, frame, graph
+from .sources.python import to_python
 from .tracing.comparing import RunDiff, diff
 from .tracing.descent import Descent, descend
 from .tracing.divergence import Divergence
@@ -111,6 +112,7 @@ __all__ = [
     "steps",
     "tensor",
     "to_networkx",
+    "to_python",
     "trace",
     "value_and_grad",
 ]

@@ -232,7 +232,12 @@ def _op_again(node: Node, made: Sequence[Any]) -> Any:
     op = OPS.get(node.op)
     if op is None:
         raise GraphError(f"op {node.op!r} of {node.name!r} is not registered here, so it cannot be computed again")
-    return apply(op, args, {k: _metadata_again(v, node) for k, v in node.attrs.items()} or None)
+    return apply(op, args, metadata_again(node) or None)
+
+
+def metadata_again(node: Node) -> dict[str, Any]:
+    """Turn the plain metadata of a node back into what its op takes."""
+    return {k: _metadata_again(v, node) for k, v in node.attrs.items()}
 
 
 def _metadata_again(value: Any, node: Node) -> Any:
@@ -310,7 +315,7 @@ def _uses(root: Tensor, made: Graph) -> dict[int, Use]:
 def edge_numbers(recorded: Graph, values: Sequence[Any], grads: Sequence[Any]) -> RuleNumbers:
     """Return the numbers of the edges of a graph that was computed again."""
     ops = [OPS.get(node.op) for node in recorded.nodes]
-    attrs = [{k: _metadata_again(v, node) for k, v in node.attrs.items()} for node in recorded.nodes]
+    attrs = [metadata_again(node) for node in recorded.nodes]
     return RuleNumbers(recorded.nodes, values, grads, ops, attrs)
 
 
@@ -326,6 +331,7 @@ __all__ = [
     "leaf_reader",
     "leaves",
     "look_of",
+    "metadata_again",
     "names",
     "node_made",
     "numbers",

@@ -31,6 +31,7 @@ SUFFIX = {
     ".tex": "gradviz.views.tikz:to_tikz",
     ".graphml": "gradviz.views.networkx:to_graphml",
     ".txt": "gradviz.views.text:to_text",
+    ".py": "gradviz.views.drawing:python_text",
 }
 TEXT_LINES = 200  # a longer listing is no help in a notebook
 
@@ -82,7 +83,7 @@ class Drawing:
         Traceback (most recent call last):
             ...
         gradviz.errors.GradvizValueError: no picture format has the suffix '.bmp'
-          allowed: .svg .png .pdf .html .dot .json .mmd .tex .graphml .txt
+          allowed: .svg .png .pdf .html .dot .json .mmd .tex .graphml .txt .py
         """
         target = Path(path)
         return write_atomically(target, _writer(target.suffix.lower())(self))
@@ -133,6 +134,13 @@ def _writer(suffix: str) -> Callable[[Drawing], str | bytes]:
         return cast("Callable[[Drawing], str | bytes]", point.load())
     wrong = f"no picture format has the suffix {suffix[:40]!r}" if suffix else "the file's name has no suffix"
     raise GradvizValueError(wrong, hint=f"allowed: {' '.join(SUFFIX)}")
+
+
+def python_text(drawing: Drawing) -> str:
+    """Return the computation of a drawing, and its gradient, as Python source."""
+    from gradviz.sources.python import to_python
+
+    return to_python(drawing.origin or drawing.frame)
 
 
 def dot_text(drawing: Drawing) -> str:
