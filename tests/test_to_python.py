@@ -305,5 +305,5 @@ def test_an_op_that_means_something_else_is_noticed():
     with gradviz.capture() as cap:
         loss = w.std()  # divides by n - 1
         loss.backward()
-    with pytest.raises(GradvizValueError, match="no words|another meaning"):
+    with pytest.raises(GradvizValueError, match=r"no words|another meaning"):
         to_python(cap.frame())
