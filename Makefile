@@ -15,9 +15,9 @@ test: $(VENV)/test.stamp browser
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(SITE)
 	$(RUN) -m pytest -q -n auto
 	$(RUN) docs/figures.py --check
-	$(SITE)
 
 # The tests of pages need a browser; where none can be installed they are skipped and say so.
 browser:

@@ -39,5 +39,3 @@ html_css_files = ["gradviz.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_last_updated_fmt = None
-pygments_style = "friendly"
-pygments_dark_style = "github-dark"

@@ -22,7 +22,8 @@ FOLDER = "gallery/examples"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LIMIT = 60  # seconds
 LINES = 60  # of output
-SHOWN = {  # several processes, a scheduler or PyTorch: too much for the build of a page
+SHOWN = {  # several processes, a scheduler, PyTorch or JAX: too much for the build of a page
+    "planted_faults": [],
     "sweep_dask": [],
     "sweep_joblib": [],
     "torch_digits": [],

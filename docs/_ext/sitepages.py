@@ -46,6 +46,10 @@ TAIL = re.compile(
     r"(^```pycon\n(?:(?!```).*\n)*?.+)\n\n```$", re.MULTILINE
 )  # doctest needs the empty line, nobody else
 NAME = re.compile(r"gradviz\.(\w+)\b(?!\.)")
+REACH = {
+    "body": [("<pre>", '<pre tabindex="0">'), ('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')],
+    "furo_navigation_tree": [('role="heading"', 'role="heading" aria-level="2"')],
+}
 PAGES: tuple[Callable[[Path], dict[str, str]], ...] = (oppages.pages, examplepages.pages, referencepages.pages)
 
 
@@ -109,11 +113,19 @@ def link(app: Sphinx, doctree: nodes.document) -> None:
         code.replace_self(link)
 
 
+def reach(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
+    """Let the keyboard reach what scrolls by itself, and say how deep the headings of the contents are."""
+    for key, changes in REACH.items():
+        for old, new in changes:
+            context[key] = context.get(key, "").replace(old, new)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx about it."""
     app.connect("builder-inited", generate)
     app.connect("env-get-outdated", always)
     app.connect("source-read", adapt)
     app.connect("doctree-read", link)
+    app.connect("html-page-context", reach, priority=900)  # after the theme
     app.connect("autodoc-process-docstring", referencepages.as_rst)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
