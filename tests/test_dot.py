@@ -25,6 +25,8 @@ GOLD = {
     "article_boxes.dot": (article, Options(style="boxes", direction="TB", show=SHOW, title="The article's graph")),
     "article_compact.dot": (article, Options(style="compact", theme="dark")),
     "article_print.dot": (article, Options(theme="print", highlight=("c",), pending=(6, 7))),
+    "article_circuit.dot": (article, Options(style="circuit", show=("name", "value", "grad", "local"))),
+    "article_paper.dot": (article, Options(style="paper", direction="TB")),
     "article_forward.dot": (lambda: article(backward=False), Options()),
     "network.dot": (network, Options(show=("name", "shape", "value", "grad", "stats"))),
     "samples_folded.dot": (lambda: fold(samples(100)), Options()),

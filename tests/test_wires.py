@@ -46,6 +46,18 @@ def perceptron() -> Frame:
     return gradviz.frame(loss)
 
 
+def two_ends() -> Frame:
+    """A square and a sum, both of them results, from one input that is used three times."""
+    nodes = (
+        Node(0, "x_1", "input", "input"),
+        Node(1, "square", "mul", "op", (0, 0), symbol="*", formulas=("{1}", "{0}"), scope=("inner",)),
+        Node(2, "total", "add", "op", (1, 0), symbol="+", formulas=("1", "1")),
+    )
+    sent = {(0, 1, 0): 6.0, (0, 1, 1): 6.0, (1, 2, 0): 1.0, (0, 2, 1): 1.0}
+    local = {(0, 1, 0): 3.0, (0, 1, 1): 3.0, (1, 2, 0): 1.0, (0, 2, 1): 1.0}
+    return Frame(Graph(nodes, (1, 2)).check(), [3.0, 9.0, 12.0], [13.0, 2.0, 1.0], EdgeTable(sent, local))
+
+
 LONG = chain(("x", "layer.with.a.very.long.name.indeed.1", "another_long_name_of_a_value", "y_2"))
 FRAMES = {
     "article": article(),
@@ -56,6 +68,7 @@ FRAMES = {
     "recurrence": samples(rnn=True),
     "layers": perceptron(),
     "long": LONG,
+    "two ends": two_ends(),
 }
 
 

@@ -61,7 +61,16 @@ class Entries:
         for place in (-2, -1):
             x, y = found[place]
             found[place] = (x, y + shift) if self.axis else (x + shift, y)
-        return found
+        return self.calm(found) if self.by_edge and len(found) == 4 else found
+
+    def calm(self, points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        """Return one curve between ranks so that it never turns back: its controls lie between its ends."""
+        along = 1 - self.axis
+        low, high = sorted((points[0][along], points[3][along]))
+        for place in (1, 2):
+            kept = min(max(points[place][along], low), high)
+            points[place] = (kept, points[place][1]) if self.axis else (points[place][0], kept)
+        return points
 
     def path(self, group: ET.Element) -> str:
         """Return an edge as the path of SVG."""
@@ -98,6 +107,9 @@ class WirePage(Page):
         """Return the svg element, in the fonts of the style."""
         found = super().root()
         found.set("font-family", self.plan.fonts)
+        if self.options.alt is None and {"value", "grad"} <= set(self.options.show) and self.writer.labels.has_grads:
+            sides = "above and gradients below" if self.writer.across else "left and gradients right of"
+            found[1].text = f"{found[1].text}; values {sides} the {'wires' if self.plan.has_gates else 'signs'}"
         return found
 
     # -- the parts
