@@ -19,7 +19,7 @@ import gradviz
 from gradviz import Tensor
 from gradviz.engine import ops
 from gradviz.engine.registry import FUNCTIONS, OPS, Op, recording_function
-from gradviz.style import format_array
+from gradviz.style import format_array, format_number
 
 FOLDER = "gallery/operations"
 OPERANDS = ("x", "y", "z")
@@ -34,6 +34,7 @@ The same as one table: [operations](/operations.md).
 | family | operations |
 | --- | --- |
 """
+MOST = 12  # numbers that are written out
 CODE = ("views", "style", "transforms", "graphs")
 
 
@@ -41,12 +42,12 @@ def pages(folder: Path) -> dict[str, str]:
     """Return the text of every page by its name, and write the pictures they show."""
     rng = np.random.default_rng(0)
     made = {name: picture(op, rng) for name, op in sorted(ours().items())}
-    draw_all(folder / FOLDER / "pictures", {name: drawing for name, (drawing, _) in made.items()})
+    draw_all(folder / FOLDER / "pictures", {name: drawing for name, (drawing, *_) in made.items()})
     rows, written = [], {}
     for family, names in families().items():
         title, summary = heading(family)
         links = ", ".join(f"[`{name}`](#op-{name.replace('_', '-')})" for name in names)
-        texts = [entry(OPS[name], made[name][1]) for name in names]
+        texts = [entry(OPS[name], *made[name][1:]) for name in names]
         written[f"{FOLDER}/{family}.md"] = "\n".join([f"# {title}", "", summary, "", links, "", *texts])
         rows.append(f"| [{title}]({family}.md) | {', '.join(f'`{name}`' for name in names)} |\n")
     index = HEADING.format(count=len(made)) + "".join(rows)
@@ -77,8 +78,8 @@ def heading(family: str) -> tuple[str, str]:
     return family.capitalize().replace("_", " "), text.split("\n\n", 1)[0].replace("``", "`")
 
 
-def picture(op: Op, rng: np.random.Generator) -> tuple[gradviz.Drawing, list[tuple[str, Tensor]]]:
-    """Return the drawing of an op at work on a sample, and its operands by name."""
+def picture(op: Op, rng: np.random.Generator) -> tuple[gradviz.Drawing, list[tuple[str, Tensor]], str]:
+    """Return the drawing of an op at work on a sample, its operands by name, and the call as one writes it."""
     args, attrs = sample(op, rng)
     operands = [(name, Tensor(np.array(x, copy=True), name=name)) for name, x in zip(names(args), args, strict=True)]
     function = recording_function(op)
@@ -88,7 +89,18 @@ def picture(op: Op, rng: np.random.Generator) -> tuple[gradviz.Drawing, list[tup
     alt = f"{op.name} of {' and '.join(name for name, _ in operands)}, with values, gradients and derivatives"
     parameters = dict(operands) | {"r": result}
     shown = ("name", "shape", "value", "grad", "local")
-    return gradviz.draw(result, show=shown, params=parameters, alt=alt, precision=4), operands
+    return (
+        gradviz.draw(result, show=shown, params=parameters, alt=alt, precision=4),
+        operands,
+        call(op, operands, attrs),
+    )
+
+
+def call(op: Op, operands: list[tuple[str, Tensor]], attrs: dict[str, Any]) -> str:
+    """Return the call of an op as one writes it."""
+    given = ", ".join(name for name, _ in operands)
+    more = [f"{key}={value!r}" for key, value in attrs.items()]
+    return cell(f"r = {op.name}({', '.join([f'[{given}]' if op.variadic else given, *more])})")
 
 
 def sample(op: Op, rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
@@ -124,11 +136,12 @@ def sources() -> list[Callable[[], bytes]]:
     return [path.read_bytes for room in CODE for path in sorted((package / room).rglob("*.py"))]
 
 
-def entry(op: Op, operands: list[tuple[str, Tensor]]) -> str:
+def entry(op: Op, operands: list[tuple[str, Tensor]], written: str) -> str:
     """Return what a page says of one op."""
     theirs = sorted({f"np.{f.__name__}" for f, ours in FUNCTIONS.items() if getattr(ours, "op", None) is op})
-    also = f" NumPy: {', '.join(f'`{name}`' for name in theirs)}." if theirs else ""
-    lines = [f"(op-{op.name.replace('_', '-')})=", f"## {op.name}", "", words(op) + also, ""]
+    named = [f"gradviz.{op.name}"] * (op.name in gradviz.__all__) + theirs
+    also = f" As a function: {', '.join(f'`{name}`' for name in named)}." if named else ""
+    lines = [f"(op-{op.name.replace('_', '-')})=", f"## {op.name}", "", words(op) + also, "", f"`{written}`", ""]
     lines += [f"```{{image}} pictures/{op.name}.svg", f":alt: {op.name} at work on a sample", "```", ""]
     lines += ["| operand | its derivative | at | gradient |", "| --- | --- | --- | --- |"]
     lines += [row(op, place, name, tensor) for place, (name, tensor) in enumerate(operands)]
@@ -151,8 +164,12 @@ def row(op: Op, place: int, name: str, tensor: Tensor) -> str:
 
 
 def number(value: Any) -> str:
-    """Return a number, or an array of few numbers, in short."""
-    return cell(format_array(np.asarray(value), 4)) if np.ndim(value) else f"{float(value):.4g}"
+    """Return a number, an array of few numbers, or the range of many."""
+    array = np.asarray(value)
+    if array.ndim and array.size > MOST:
+        shape = "×".join(map(str, array.shape))
+        return f"{shape}: {format_number(float(array.min()))} … {format_number(float(array.max()))}"
+    return cell(format_array(array)) if array.ndim else format_number(float(array))
 
 
 def cell(text: str) -> str:
