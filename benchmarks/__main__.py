@@ -13,7 +13,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks import arrays, debugging, memory, readback, report, scalar, sinks, torch_capture, traced
+from benchmarks import arrays, compiled, debugging, memory, readback, report, scalar, sinks, torch_capture, traced
+from benchmarks.compiled import Replayed
 from benchmarks.contestants import CONTESTANTS, Contestant, installed, versions
 from benchmarks.debugging import Cost
 from benchmarks.harness import Effort, Row, Workload, measure
@@ -31,6 +32,7 @@ class Logs(NamedTuple):
     looks: Sequence[Look]
     kills: Sequence[Kill]
     costs: Sequence[Cost]
+    replays: Sequence[Replayed]
     watched: Sequence[Watched]
 
 
@@ -54,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         readback.looks(contestants, effort, options.only),
         readback.kills(contestants, effort, options.only),
         list(debugging.costs(effort)) if fnmatch(DEBUG, options.only) and ours(contestants) else [],
+        list(compiled.replayed(contestants, effort, options.only)),
         list(torch_capture.watched(effort, options.only)) if ours(contestants) else [],
     )
 
@@ -135,6 +138,8 @@ def tabulated(
         yield report.kill_table(logs.kills)
     if logs.costs:
         yield report.debugging_table(logs.costs)
+    if logs.replays:
+        yield report.replay_table(logs.replays)
     if logs.watched:
         yield report.watching_table(logs.watched)
 

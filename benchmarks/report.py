@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from benchmarks.compiled import FASTER_THAN_MICROGRAD, Compiled, Replayed
 from benchmarks.debugging import Cost
 from benchmarks.harness import FLOOR, Row
 from benchmarks.memory import TARGET, Footprint
@@ -179,6 +180,33 @@ def watching_table(found: Sequence[Watched]) -> Table:
     return Table(
         "Watching a step of PyTorch", ["network", "how", "a plain step", "times", "shown", "wanted"], body, note
     )
+
+
+def replay_table(found: Sequence[Replayed]) -> Table:
+    """Tabulate compiled functions beside the floor, the engine and micrograd."""
+    names = ["gradviz", "micrograd"]
+    header = ["workload", "floor, an op", "compiled", "wanted", *names, "micrograd / compiled", "the first call"]
+    body = []
+    for one in found:
+        others = [ratio_or_reason(one.times.get(name, "-")) for name in names]
+        slow = one.times.get("micrograd")
+        times = number(slow / one.ratio) if isinstance(slow, float) else others[1]
+        missed = "missed: " if one.target is not None and one.ratio > one.target else ""
+        wanted = "" if one.target is None else f"{missed}<= {one.target:g}"
+        own = ratio_or_reason(one.times[Compiled.name])
+        body.append([one.name, duration(one.floor), own, wanted, *others, times, duration(one.first)])
+    note = (
+        "Times the hand-written floor, value and every gradient; paired blocks of one run, medians of the ratios. "
+        "The 100 tiny graphs are 100 calls, and a call costs some 2 us before it computes. The first call records, "
+        "writes, compiles and checks. "
+        f"Wanted on moons: {FASTER_THAN_MICROGRAD:g} times micrograd."
+    )
+    return Table("Compiled replay", header, body, note)
+
+
+def ratio_or_reason(found: float | str) -> str:
+    """Return a ratio as text, or why there is none."""
+    return number(found) if isinstance(found, float) else SHORT.get(found, found)
 
 
 def shown(value: float, unit: str) -> str:

@@ -208,6 +208,16 @@ def test_the_costs_of_the_debugger_are_measured(capsys: pytest.CaptureFixture[st
     assert all(row in shown for row in ("debugging, 784-256-10", "step, 10,000 ops", "blame", "first loss", "<= 1.10"))
 
 
+def test_compiled_functions_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = tmp_path / "figures.json"
+    options = ["--quick", "--only", "compiled [dl]i[an]*[0fs]*", "--against", "gradviz", "--json", str(figures)]
+    assert main(options) == 0
+    assert "Compiled replay" in capsys.readouterr().out
+    found = {one["name"]: one["times"] for one in json.loads(figures.read_text())["replays"]}
+    assert {"line fit, 100 graphs of 4 ops", "diamond of 30 levels"} <= found.keys()
+    assert all(isinstance(times["gradviz, compiled"], float) for times in found.values())
+
+
 def test_watching_pytorch_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     class Absent(torch_capture.Way):
         name, package = "absent", "no_such_package"

@@ -14,8 +14,7 @@ from ...errors import GradvizTypeError
 from .. import modes
 from ..functional import grad, value_and_grad
 from ..sites import where
-from ..tensor import Tensor
-from ..trees import filled, members
+from ..trees import filled
 from .cases import Case
 from .node import returned
 from .replays import Found, Replays
@@ -23,7 +22,6 @@ from .replays import Found, Replays
 __all__ = ["Compiled", "compile"]
 
 NOBODY = modes.Mode()
-PLAIN = {float, np.ndarray, int}
 
 
 def compile(f: Callable[..., Any]) -> Compiled:
@@ -126,7 +124,7 @@ class Compiled:
 
     def _gradients(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         found = None
-        if not self._is_for_the_engine(args, kwargs):
+        if not (modes.active and modes.mode().watchers):
             found = self._replays.found(args, kwargs, self._asked)
         if found is None:
             engine = value_and_grad if self._what == "both" else grad
@@ -162,21 +160,6 @@ class Compiled:
 
     def _asked(self, case: Case) -> str:
         return self._what
-
-    def _is_for_the_engine(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Tell whether somebody watches, or the result has to be a Tensor because an argument is one."""
-        now = modes.mode() if modes.active else NOBODY
-        if not now.recording or now.watchers:
-            return bool(now.watchers)
-        if not kwargs and set(map(type, args)) <= PLAIN:
-            return False
-        if not any(isinstance(x, Tensor) and x.requires_grad for x in members((*args, *kwargs.values()))):
-            return False
-        self._replays.refuse(
-            "an argument is a Tensor that requires a gradient, so the gradient has to be one too; "
-            "pass numbers (w.data), or call it under no_grad()"
-        )
-        return True
 
 
 def _with_gradients(case: Case) -> str:

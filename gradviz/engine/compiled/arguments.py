@@ -46,6 +46,7 @@ ATOMS = frozenset({int, bool, str, bytes, type(None), complex})
 
 
 FLOATS = {float}
+COLLECTIONS = frozenset({list, tuple, dict})
 
 
 def taken_apart(args: tuple[Any, ...], kwargs: dict[str, Any], chosen: frozenset[int] = frozenset()) -> Arguments:
@@ -55,53 +56,79 @@ def taken_apart(args: tuple[Any, ...], kwargs: dict[str, Any], chosen: frozenset
     """
     if not kwargs and set(map(type, args)) == FLOATS:
         return Arguments(len(args), args, (None,) * len(args), None, ())
-    key: list[Any] = []
-    found = Arguments((), [], [], [], [])
+    taking = _Taking()
     for i, x in enumerate(args):
-        _take(x, key, found, i in chosen)
+        taking.take(x, i in chosen)
     for name, x in kwargs.items():
-        key.append(name)
-        _take(x, key, found, False)
-    return found._replace(key=tuple(key))
+        taking.key.append(name)
+        taking.take(x, False)
+    return Arguments(tuple(taking.key), taking.values, taking.tensors, taking.chosen, taking.others)
 
 
-def _take(x: Any, key: list[Any], found: Arguments, chosen: bool) -> None:
-    kind = x.__class__
-    if kind is float:
-        _keep(x, float, None, chosen, key, found)
-    elif kind is np.ndarray and x.ndim and x.dtype.kind in "fiub" and x.dtype.isnative:
-        _keep(x.view(), (x.shape, x.dtype), None, chosen, key, found)  # an op may lock its operands
-    elif kind in (list, tuple, dict) or isinstance(x, list | tuple | dict):
-        key.append((kind, tuple(x) if isinstance(x, dict) else len(x)))
-        for item in x.values() if isinstance(x, dict) else x:
-            _take(item, key, found, chosen)
-    elif isinstance(x, Tensor):
-        _take_tensor(x, key, found, chosen)
-    elif isinstance(x, np.floating | np.ndarray) or (chosen and isinstance(x, int | np.integer | np.bool_)):
-        value = admit(x)
-        _keep(value, float if value.__class__ is float else (value.shape, value.dtype), None, chosen, key, found)
-    else:
-        key.append((kind, x) if kind in ATOMS else _Other(x))
-        if kind not in ATOMS:
-            found.others.append(x)
+class _Taking:
+    """What has been found so far."""
 
+    __slots__ = ("chosen", "key", "known", "others", "tensors", "values")
 
-def _keep(value: Any, shape: Any, t: Tensor | None, chosen: bool, key: list[Any], found: Arguments) -> None:
-    key.append(shape)
-    found.values.append(value)
-    found.tensors.append(t)
-    found.chosen.append(chosen)
+    def __init__(self) -> None:
+        self.key: list[Any] = []
+        self.values: list[Any] = []
+        self.tensors: list[Tensor | None] = []
+        self.chosen: list[bool] = []
+        self.others: list[Any] = []
+        self.known: dict[int, int] = {}
 
+    def take(self, x: Any, chosen: bool) -> None:
+        """Take one argument, or a part of one."""
+        kind = x.__class__
+        if kind is float:
+            self._keep(x, float, None, chosen)
+        elif kind is np.ndarray and x.ndim and x.dtype.kind in "fiub" and x.dtype.isnative:
+            self._keep(x.view(), (x.shape, x.dtype), None, chosen)  # an op may lock its operands
+        elif kind in COLLECTIONS or isinstance(x, list | tuple | dict):
+            self._take_all(x, chosen)
+        elif isinstance(x, Tensor):
+            self._take_tensor(x, chosen)
+        elif isinstance(x, np.floating | np.ndarray) or (chosen and isinstance(x, int | np.integer | np.bool_)):
+            value = admit(x)
+            self._keep(value, float if value.__class__ is float else (value.shape, value.dtype), None, chosen)
+        elif kind in ATOMS:
+            self.key.append((kind, x))
+        else:
+            self.key.append(_Other(x))
+            self.others.append(x)
 
-def _take_tensor(x: Tensor, key: list[Any], found: Arguments, chosen: bool) -> None:
-    if x.__class__ not in TENSORS:
-        raise CannotCompileError(f"an argument is a {type(x).__name__}, a Tensor of another class")
-    value = value_now(x)
-    shape = float if value.__class__ is float else (value.shape, value.dtype)
-    first = None if chosen else next((i for i, t in enumerate(found.tensors) if t is x and not found.chosen[i]), None)
-    key.append((x._makes is Constant, first))
-    if first is None:
-        _keep(value, shape, x, chosen, key, found)
+    def _keep(self, value: Any, shape: Any, t: Tensor | None, chosen: bool) -> None:
+        self.key.append(shape)
+        self.values.append(value)
+        self.tensors.append(t)
+        self.chosen.append(chosen)
+
+    def _take_all(self, x: Any, chosen: bool) -> None:
+        is_dict = isinstance(x, dict)
+        items = tuple(x.values()) if is_dict else x
+        if set(map(type, items)) == FLOATS:
+            count = len(items)
+            self.key.append((x.__class__, tuple(x) if is_dict else count, float))
+            self.values.extend(items)
+            self.tensors.extend((None,) * count)
+            self.chosen.extend((chosen,) * count)
+            return
+        self.key.append((x.__class__, tuple(x) if is_dict else len(x)))
+        for item in items:
+            self.take(item, chosen)
+
+    def _take_tensor(self, x: Tensor, chosen: bool) -> None:
+        """Take a Tensor; one that comes twice is one value, unless gradients by its places are wanted."""
+        if x.__class__ not in TENSORS:
+            raise CannotCompileError(f"an argument is a {type(x).__name__}, a Tensor of another class")
+        first = None if chosen else self.known.setdefault(id(x), len(self.values))
+        if first is not None and first < len(self.values):
+            self.key.append(("again", first))
+            return
+        value = value_now(x)
+        self.key.append(x._makes is Constant)
+        self._keep(value, float if value.__class__ is float else (value.shape, value.dtype), x, chosen)
 
 
 def placed(args: tuple[Any, ...], kwargs: dict[str, Any], chosen: frozenset[int], stands: list[Any]) -> Any:

@@ -12,7 +12,7 @@ from ..admit import admit
 from ..cotangents import give
 from ..functional import _recorded_pass
 from ..leaves import next_key
-from ..recording import finish
+from ..recording import _constant, finish
 from ..sites import OFFSET_MASK, caller
 from ..tensor import Constant, Result, Tensor, constant_of
 from .arguments import placed
@@ -132,4 +132,4 @@ def _operand(source: Any, given: Any, value: Any) -> Tensor:
     if source.__class__ is not int:
         return source  # type: ignore[no-any-return]
     t = given.tensors[source]
-    return t if t is not None else constant_of(admit(value))
+    return t if t is not None else _constant(admit(value), None)

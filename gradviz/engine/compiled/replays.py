@@ -75,6 +75,8 @@ class Replays:
         """Return the case that fits and the result of the function ``choose`` names; None leaves it to the engine."""
         try:
             given = taken_apart(args, kwargs, self._numbers(args))
+            if self.chosen is not None and given.chosen is not None:
+                _refuse_tensors(given)
             known = self._known.get(given.key)
         except (CannotCompileError, TypeError) as error:
             self.refuse(str(error))
@@ -194,6 +196,15 @@ class Replays:
             wants = wanted[i] if wanted is not None else t is not None and t._makes is not Constant
             stands.append(Tensor(value) if wants else constant_of(admit(value)))
         return stands
+
+
+def _refuse_tensors(given: Arguments) -> None:
+    """Refuse Tensors that require a gradient where gradients are to be numbers."""
+    if any(t is not None and t._makes is not Constant for t in given.tensors) and modes.mode().recording:
+        raise CannotCompileError(
+            "an argument is a Tensor that requires a gradient, so the gradient has to be one too; "
+            "pass numbers (w.data), or call it under no_grad()"
+        )
 
 
 def _level() -> int:
