@@ -62,7 +62,7 @@ def parts_of(svg):
             tag = element.tag.removeprefix(SVG)
             if tag == "text":
                 texts.append(Found("".join(element.itertext()), text_box(element, family), number))
-            elif tag == "rect":
+            elif tag == "rect" and element.get("class") != "gv-area":  # what a pointer can hit
                 x, y, wide, high = (float(element.get(name)) for name in ("x", "y", "width", "height"))
                 outlines.append(Found("outline", (x, y, x + wide, y + high), number))
             elif tag == "line":

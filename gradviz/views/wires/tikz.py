@@ -13,8 +13,8 @@ from gradviz.views.painting import Box, box_of, short
 from gradviz.views.svg import SHAPES, SVG
 from gradviz.views.tikz import Picture, tex
 from gradviz.views.wires.dot import WireWriter
-from gradviz.views.wires.page import IDS, Entries, ends_of
 from gradviz.views.wires.plans import LEAD, PLANS, Label, Line, runs
+from gradviz.views.wires.routes import IDS, Entries, ends_of
 
 if TYPE_CHECKING:
     from gradviz.views.drawing import Drawing
