@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 
 from gradviz.graphs import Frame, Graph, Node
 from gradviz.graphs.walks import consumers_of_all
-from gradviz.transforms.blocks import common_name, repeated
 from gradviz.transforms.lifting import OUT, Group, Lifted, lift, membership
+from gradviz.transforms.opening import Folded, Unfold
 
-__all__ = ["collapse", "focus", "fold", "fold_blocks", "images"]
+__all__ = ["Folded", "collapse", "focus", "fold", "fold_blocks", "images"]
 
 FOLD_ABOVE = 60  # nodes; smaller graphs are drawn in full unless asked otherwise
 FEWEST = 3  # rounds that are worth folding
@@ -99,7 +99,9 @@ def _scopes(graph: Graph, keys: Sequence[Hashable], closed: Sequence[tuple[str, 
     for ids in members.values():
         scope = closed[ids[0]]
         name = ".".join(scope) if scope and scope[-1][:1].isdecimal() else "".join(scope[-1:])  # "0" alone says little
-        found.append(Group("scope", ids, name, scope[:-1]) if scope else _single(graph.nodes[ids[0]]))
+        first = graph.nodes[ids[0]]
+        rounds = [pair for pair in (first.attrs.get("rounds", ()) if first.attrs else ()) if pair[0] < len(scope)]
+        found.append(Group("scope", ids, name, scope[:-1], tuple(rounds)) if scope else _single(first))
     return found
 
 
@@ -127,42 +129,32 @@ def _crossings(graph: Graph, keys: Sequence[Hashable], tangled: set[Hashable]) -
     return found
 
 
-def fold(frame: Frame, fewest: int = FEWEST, keep: Iterable[int] = ()) -> Frame:
-    """Return the frame with equal blocks, and what the same source lines made again and again, drawn once.
+def fold(frame: Frame, fewest: int = FEWEST, keep: Iterable[int] = (), unfold: Unfold = None) -> Frame:
+    """Return the frame with every loop drawn once: what the same lines, or equal structure, made again and again.
 
-    Blocks are folded as `fold_blocks` says. Of the rest, ops made by one expression (same file, line, columns, op,
-    shape and scope) at least ``fewest`` times become one node, and so do the leaves that only they use. Its numbers
-    are those of all rounds, the round first; results and the nodes to ``keep`` are never folded away. In the frame of
-    a step, rounds that are done and rounds to come are folded apart.
+    Loops are numbered sibling scopes with equal insides, ops made by the same expressions at least ``fewest`` times,
+    and, where no line says it, equal blocks in a row; loops in loops too, and the leaves that only one round uses. A
+    node of a loop has the numbers of all rounds, the round first; results and the nodes to ``keep`` are never folded
+    away. In the frame of a step, rounds that are done and rounds to come are folded apart.
+
+    ``unfold`` opens folds: True for all, or names: of a fold (``fit.py:12-14``), of a node in it, whose round is then
+    shown, or of a scope around it. An opened fold shows its first two rounds and the last one,
+    all of four. Raises `UnknownNameError` for what is no such name.
 
     >>> from gradviz.graphs import Source
     >>> line = Source("loop.py", 2, 4, 9, "f", "x * 2")
     >>> nodes = [Node(0, "x", "input", "input")]
     >>> nodes += [Node(i, f"x_{i}", "mul", "op", (i - 1,), source=line) for i in range(1, 10)]
-    >>> small = fold(Frame(Graph(tuple(nodes), (9,)), [None] * 10, [None] * 10))
-    >>> [(node.name, node.attrs.get("folded")) for node in small.graph]
+    >>> frame = Frame(Graph(tuple(nodes), (9,)), [None] * 10, [None] * 10)
+    >>> [(node.name, node.attrs.get("folded")) for node in fold(frame).graph]
     [('x', None), ('x (2)', 8), ('x_9', None)]
+    >>> [(node.name, node.attrs.get("folded")) for node in fold(frame, unfold="loop.py:2").graph]
+    [('x', None), ('x_1', None), ('x_2', None), ('x (2)', 6), ('x_9', None)]
     """
-    keep = set(keep)
-    keys = _source_keys(frame.graph)
-    for id in keep:
-        keys[id] = id
-    groups = repeated(frame, fewest, keep)
-    taken = {id for group in groups for id in group.members}
-    members: defaultdict[Hashable, list[int]] = defaultdict(list)
-    for node in frame.graph.nodes:
-        if node.id not in taken:
-            members[keys[node.id], frame.values[node.id] is None].append(node.id)
-    for ids in members.values():
-        nodes = [frame.graph.nodes[id] for id in ids]
-        if len(ids) < fewest:
-            groups += map(_single, nodes)
-        else:
-            groups.append(Group("folded", ids, common_name(nodes), nodes[0].scope))
-    return frame if all(group.kind == "single" for group in groups) else lift(frame, groups)
+    return Folded(frame, fewest, keep).frame(unfold)
 
 
-def fold_blocks(frame: Frame, fewest: int = FEWEST, keep: Iterable[int] = ()) -> Frame:
+def fold_blocks(frame: Frame, fewest: int = FEWEST, keep: Iterable[int] = (), unfold: Unfold = None) -> Frame:
     """Return the frame with equal blocks in a row drawn once: the layers 0 to 11 of a network as ``0 … 11``.
 
     A block is a scope with a number at the end of its name; equal are those with the same graph inside. Its nodes are
@@ -174,39 +166,7 @@ def fold_blocks(frame: Frame, fewest: int = FEWEST, keep: Iterable[int] = ()) ->
     >>> [(node.name, node.scope, node.attrs.get("folded")) for node in small.graph]
     [('x', (), None), ('sin', ('net', '1 … 3'), 3), ('y', (), None)]
     """
-    groups = repeated(frame, fewest, set(keep))
-    if not groups:
-        return frame
-    taken = {id for group in groups for id in group.members}
-    return lift(frame, [*groups, *(_single(node) for node in frame.graph.nodes if node.id not in taken)])
-
-
-def _source_keys(graph: Graph) -> list[Hashable]:
-    """Return what made each node: its expression, or for a leaf the one expression that uses it."""
-    keys: list[Hashable] = [_op_key(node) for node in graph.nodes]
-    users: defaultdict[int, set[Hashable]] = defaultdict(set)
-    for src, dst, arg in graph.edges:
-        users[src].add((keys[dst], arg))
-    for node in graph.nodes:
-        if node.kind != "op" and len(users[node.id]) == 1:
-            keys[node.id] = (next(iter(users[node.id])), node.kind, node.shape, node.scope)
-    for output in graph.outputs:
-        keys[output] = output
-    return keys
-
-
-def _op_key(node: Node) -> Hashable:
-    if node.kind != "op" or node.source is None:
-        return node.id
-    return (
-        node.source.file,
-        node.source.line,
-        node.source.column,
-        node.source.end_column,
-        node.op,
-        node.shape,
-        node.scope,
-    )
+    return Folded(frame, fewest, keep, scopes_only=True).frame(unfold)
 
 
 def images(before: Frame, after: Frame) -> list[int | None]:

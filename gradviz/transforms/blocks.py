@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 
 from gradviz.graphs import Frame, Graph, Node
-from gradviz.transforms.lifting import Group
 
-__all__ = ["common_name", "repeated"]
+__all__ = ["Run", "common_name", "label_of", "scope_runs"]
 
 LONGEST = 8  # siblings in what repeats: Linear, Norm, ReLU, Linear, Norm, ReLU, ... has three
 SMALLEST = 2  # ops in a block that has a word for a name: norm1 and norm2 are not two rounds of one thing
@@ -19,23 +19,35 @@ NUMBERED = re.compile(r"[_.]?\d+$|\[\d+\]$")
 Scope = tuple[str, ...]
 
 
-def repeated(frame: Frame, fewest: int, keep: Collection[int] = ()) -> list[Group]:
-    """Return groups of the nodes that have the same place in each of at least ``fewest`` equal blocks in a row.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Equal sibling scopes in a row: the scopes and the nodes in each, in the same order."""
 
-    A block is a scope with a number at the end of its name; equal are those with the same ops, shapes, metadata and
-    wiring inside, done alike (in the frame of a step). Outer blocks go first. A block with a node to ``keep`` or a
+    scopes: tuple[Scope, ...]
+    blocks: tuple[tuple[int, ...], ...]
+
+    @property
+    def label(self) -> str:
+        """What the scopes are called together."""
+        return label_of([scope[-1] for scope in self.scopes])
+
+
+def scope_runs(frame: Frame, ids: Sequence[int], depth: int, fewest: int, keep: Collection[int] = ()) -> Iterator[Run]:
+    """Yield runs of at least ``fewest`` equal blocks among the nodes ``ids``, outer blocks only.
+
+    A block is a scope, longer than ``depth``, with a number at the end of its name; equal are those with the same ops,
+    shapes, metadata and wiring inside, done alike (in the frame of a step). A block with a node to ``keep`` or a
     result of the graph in it stays as it is.
 
     >>> nodes = [Node(0, "x", "input", "input")]
     >>> nodes += [Node(i, f"layers.{i}", "sin", "op", (i - 1,), scope=("layers", f"{i}")) for i in range(1, 4)]
     >>> nodes.append(Node(4, "y", "sum", "op", (3,)))
-    >>> found = repeated(Frame(Graph(tuple(nodes), (4,)), [None] * 5, [None] * 5), 2)
-    >>> [(group.name, group.scope, group.members) for group in found]
-    [('layers.1 … 3', ('layers', '1 … 3'), [1, 2, 3])]
+    >>> found = list(scope_runs(Frame(Graph(tuple(nodes), (4,)), [None] * 5, [None] * 5), range(5), 0, 2))
+    >>> [(run.label, run.blocks) for run in found]
+    [('1 … 3', ((1,), (2,), (3,)))]
     """
-    members = _members(frame.graph)
+    members = _members(frame.graph, ids, depth)
     fixed = {*keep, *frame.graph.outputs}
-    groups: list[Group] = []
     done: set[Scope] = set()
     for parent, children in _families(members):
         if any(parent[:length] in done for length in range(1, len(parent) + 1)):
@@ -44,17 +56,17 @@ def repeated(frame: Frame, fewest: int, keep: Collection[int] = ()) -> list[Grou
             blocks = [members[child] for child in run]
             if _is_worth_it(frame.graph, run[0][-1], blocks[0]):
                 done.update(run)
-                groups += _groups(frame.graph, run, blocks)
-    return groups
+                yield Run(tuple(run), tuple(map(tuple, blocks)))
 
 
-def _members(graph: Graph) -> dict[Scope, list[int]]:
+def _members(graph: Graph, ids: Sequence[int], depth: int) -> dict[Scope, list[int]]:
     """Return the nodes in every numbered scope, those of inner scopes too."""
     found: defaultdict[Scope, list[int]] = defaultdict(list)
-    for node in graph.nodes:
-        for length in range(1, len(node.scope) + 1):
-            if DIGITS.search(node.scope[length - 1]):
-                found[node.scope[:length]].append(node.id)
+    for id in ids:
+        scope = graph.nodes[id].scope
+        for length in range(depth + 1, len(scope) + 1):
+            if DIGITS.search(scope[length - 1]):
+                found[scope[:length]].append(id)
     return dict(found)
 
 
@@ -85,7 +97,7 @@ def _signature(frame: Frame, ids: Sequence[int], depth: int, fixed: Collection[i
         node = frame.graph.nodes[id]
         sources = tuple([inside.get(src, -1 - outside.setdefault(src, len(outside))) for src in node.inputs])
         is_fixed = id if id in fixed else None
-        is_done = frame.values[id] is None, frame.grads[id] is None
+        is_done = frame.values[id] is None
         rows.append((node.op, node.kind, node.shape, node.dtype, node.attrs, node.scope[depth:], sources))
         rows.append((is_fixed, is_done))
     return tuple(rows)
@@ -121,25 +133,10 @@ def _is_worth_it(graph: Graph, name: str, ids: Sequence[int]) -> bool:
     return DIGITS.sub("", name) == "" or sum(graph.nodes[id].kind == "op" for id in ids) >= SMALLEST
 
 
-def _groups(graph: Graph, run: Sequence[Scope], blocks: Sequence[Sequence[int]]) -> Iterator[Group]:
-    """Yield one group for each node of a block."""
-    label = _label([scope[-1] for scope in run])
-    parent, depth = run[0][:-1], len(run[0])
-    for ids in zip(*blocks, strict=True):
-        nodes = [graph.nodes[id] for id in ids]
-        prefix = ".".join(run[0])
-        name = nodes[0].name
-        if name == prefix or name.startswith(f"{prefix}."):
-            name = ".".join([*parent, label]) + name[len(prefix) :]
-        else:
-            name = common_name(nodes)
-        yield Group("folded", list(ids), name, (*parent, label, *nodes[0].scope[depth:]))
-
-
-def _label(names: Sequence[str]) -> str:
+def label_of(names: Sequence[str]) -> str:
     """Return what several numbered names are called together.
 
-    >>> _label(["0", "1", "2"]), _label(["1", "3", "5"]), _label(["layer1", "layer2"])
+    >>> label_of(["0", "1", "2"]), label_of(["1", "3", "5"]), label_of(["layer1", "layer2"])
     ('0 … 2', '1, 3 … 5', 'layer1 … 2')
     """
     numbers = [_number((name,)) for name in names]

@@ -8,29 +8,36 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from gradviz.graphs import Frame, Graph, Node, Number
 from gradviz.graphs.nodes import Edge
 from gradviz.graphs.plain import FrozenMapping
+from gradviz.transforms.slots import OUT, Origins, Slots, ordered_links, slots_of
 
-__all__ = ["OUT", "Group", "Lifted", "lift", "placed"]
+__all__ = ["OUT", "Group", "Lifted", "lift", "membership", "placed"]
 
-OUT = -1  # the group of nodes that are left out
+Stack = Callable[[Sequence[Number | None]], Number | None]
 PLACE = re.compile(r"\{(\d+)\}")
 
 
 @dataclass(slots=True)
 class Group:
-    """Some old nodes that become one: ``single`` as it was, ``folded`` rounds, or a ``scope``."""
+    """Some old nodes that become one: ``single`` as it was, ``folded`` rounds, or a ``scope``.
+
+    ``scope`` is that of the new node, None for that of the old one; ``rounds`` says which of its names stand for how
+    many rounds of a loop, as pairs of how many names lead there and the count.
+    """
 
     kind: str
     members: list[int] = field(default_factory=list)
     name: str = ""
-    scope: tuple[str, ...] = ()
+    scope: tuple[str, ...] | None = None
+    rounds: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +46,18 @@ class Lifted:
 
     origin: Frame
     of: tuple[int, ...]  # old node -> new node or OUT
-    edges: dict[tuple[int, int], tuple[Edge, ...]]  # (new dst, new arg) -> old edges
+    edges: Mapping[tuple[int, int], tuple[Edge, ...]]  # (new dst, new arg) -> old edges
     kinds: tuple[str, ...]  # of the new nodes
+    carried: Mapping[
+        tuple[int, int], tuple[Edge, ...]
+    ]  # (new src, new dst) -> old edges, from one round to a later one
 
     def grad(self, src: int, dst: int, arg: int) -> Number | None:
         """Return what the old edges contributed: one by one between rounds, else their sum."""
         found = [self.origin.edge_grad(*edge) for edge in self.edges[dst, arg]]
         if len(found) == 1:
             return found[0]
-        return _stacked(found) if self.kinds[src] == "folded" else _summed(found)
+        return _reached(found) if self.kinds[src] == "folded" else _summed(found)
 
     def local(self, src: int, dst: int, arg: int) -> Number | None:
         """Return the local derivative; a scope has none, folded rounds have one each."""
@@ -56,13 +66,25 @@ class Lifted:
             return found[0]
         return None if "scope" in (self.kinds[src], self.kinds[dst]) else _stacked(found)
 
+    def carried_grad(self, src: int, dst: int) -> Number | None:
+        """Return what came back to a node from the rounds after, as one array, the rounds first."""
+        return _reached([self.origin.edge_grad(*edge) for edge in self.carried.get((src, dst), ())])
+
 
 def _stacked(numbers: Sequence[Number | None]) -> Number | None:
     """Return equal-shaped numbers as one array, the rounds first; None if one is missing."""
+    kinds = set(map(type, numbers))
+    if kinds == {float}:
+        return np.array(numbers)
     arrays = [np.asarray(number) for number in numbers if number is not None]
-    if len(arrays) < len(numbers) or len({array.shape for array in arrays}) != 1:
+    if not arrays or len(arrays) < len(numbers) or len({array.shape for array in arrays}) != 1:
         return None
     return np.stack(arrays)
+
+
+def _reached(numbers: Sequence[Number | None]) -> Number | None:
+    """Return the gradients of the rounds that have one as one array, the rounds first."""
+    return _stacked([number for number in numbers if number is not None])
 
 
 def _summed(numbers: Sequence[Number | None]) -> Number | None:
@@ -74,21 +96,36 @@ def _summed(numbers: Sequence[Number | None]) -> Number | None:
     return float(total) if total.ndim == 0 else total
 
 
-def lift(frame: Frame, groups: Sequence[Group]) -> Frame:
+def lift(frame: Frame, groups: Sequence[Group], handed_on: np.ndarray | None = None) -> Frame:
     """Return the frame with one node per group.
 
     A folded node holds the values of its rounds as one array, the round first, and in
     ``attrs`` their number (``folded``) and the nodes it takes over from the round before
-    (``carried``). A scope holds how many nodes are in it (``inside``) and, where only one
-    of them is used outside, that one's numbers.
+    (``carried``); where a gradient has reached only some of them, how many (``reached``). A
+    scope holds how many nodes are in it (``inside``) and, where only one of them is used
+    outside, that one's numbers. ``rounds`` in ``attrs`` says which names of a scope stand for
+    how many rounds of a loop. ``handed_on`` marks the edges, in the order of ``graph.edges``,
+    that lead from one round of a loop to a later one.
     """
-    ordered, of = placed(frame.graph, groups)
-    builder = Builder(frame, ordered, of)
+    ordered, of, slots = _arranged(frame.graph, groups, handed_on)
+    builder = Builder(frame, ordered, of, slots)
     nodes = builder.nodes()
-    values, grads = (builder.numbers(numbers) for numbers in (frame.values, frame.grads))
-    outputs = tuple(dict.fromkeys(of[i] for i in frame.graph.outputs if of[i] != OUT))
-    edges = Lifted(frame, tuple(of), builder.origins, tuple(group.kind for group in ordered))
+    values, grads = builder.numbers(frame.values, _stacked), builder.numbers(frame.grads, _reached)
+    outputs = tuple(dict.fromkeys(int(of[i]) for i in frame.graph.outputs if of[i] != OUT))
+    kinds = tuple(group.kind for group in ordered)
+    edges = Lifted(frame, tuple(of.tolist()), slots.origins, kinds, slots.carried)
     return Frame(Graph(nodes, outputs), values, grads, edges, frame.step, frame.meta)
+
+
+def _arranged(graph: Graph, groups: Sequence[Group], handed_on: np.ndarray | None) -> tuple[list[Group], Any, Slots]:
+    of = np.array(membership(len(graph), groups), np.int64)
+    before, after = ordered_links(graph, of, len(groups), handed_on)
+    order = _order([group.members[0] for group in groups], before, after)
+    rank = np.empty(len(groups) + 1, np.int64)
+    rank[order] = np.arange(len(groups))
+    rank[-1] = OUT
+    ordered = [groups[i] for i in order]
+    return ordered, rank[of], slots_of(graph, rank[of], [group.kind for group in ordered], handed_on)
 
 
 def placed(graph: Graph, groups: Sequence[Group]) -> tuple[list[Group], list[int]]:
@@ -97,16 +134,8 @@ def placed(graph: Graph, groups: Sequence[Group]) -> tuple[list[Group], list[int
     Where groups depend on each other in a circle, the one that starts first comes first, and
     some edges lead backwards.
     """
-    of = membership(len(graph), groups)
-    before: list[set[int]] = [set() for _ in groups]
-    after: list[set[int]] = [set() for _ in groups]
-    for src, dst, _ in graph.edges:
-        if OUT not in (of[src], of[dst]) and of[src] != of[dst]:
-            before[of[dst]].add(of[src])
-            after[of[src]].add(of[dst])
-    order = _order([group.members[0] for group in groups], [len(found) for found in before], after)
-    rank = {group: position for position, group in enumerate(order)}
-    return [groups[i] for i in order], [OUT if group == OUT else rank[group] for group in of]
+    ordered, of, _ = _arranged(graph, groups, None)
+    return ordered, of.tolist()
 
 
 def membership(count: int, groups: Sequence[Group]) -> list[int]:
@@ -118,7 +147,7 @@ def membership(count: int, groups: Sequence[Group]) -> list[int]:
     return of
 
 
-def _order(firsts: list[int], waiting: list[int], after: list[set[int]]) -> list[int]:
+def _order(firsts: list[int], waiting: list[int], after: list[list[int]]) -> list[int]:
     """Kahn's algorithm, earliest first; when a circle blocks it, the earliest of all goes next."""
     ready = [(first, group) for group, first in enumerate(firsts) if not waiting[group]]
     blocked = sorted((first, group) for group, first in enumerate(firsts))
@@ -144,26 +173,17 @@ def _order(firsts: list[int], waiting: list[int], after: list[set[int]]) -> list
 
 
 class Builder:
-    """Makes the nodes of a lifted graph and remembers where their edges came from."""
+    """Makes the nodes of a lifted graph."""
 
-    def __init__(self, frame: Frame, groups: Sequence[Group], of: Sequence[int]) -> None:
+    def __init__(self, frame: Frame, groups: Sequence[Group], of: Any, slots: Slots) -> None:
         self.frame = frame
         self.graph = frame.graph
         self.groups = groups
         self.of = of
-        self.origins: dict[tuple[int, int], tuple[Edge, ...]] = {}
-        self.exits = self.find_exits()
-
-    def find_exits(self) -> list[list[int]]:
-        """Return for every group the members that are used outside it or are results."""
-        exits: list[dict[int, None]] = [{} for _ in self.groups]
-        for src, dst, _ in self.graph.edges:
-            if self.of[src] not in (OUT, self.of[dst]):
-                exits[self.of[src]][src] = None
-        for output in self.graph.outputs:
-            if self.of[output] != OUT:
-                exits[self.of[output]][output] = None
-        return [sorted(found) for found in exits]
+        self.slots = slots
+        self.origins: Origins = slots.origins
+        self.exits = slots.exits
+        self.takes_over = {node.id for node in self.graph.nodes if node.attrs and "carried" in node.attrs}
 
     def nodes(self) -> tuple[Node, ...]:
         """Return the new nodes, their names unique."""
@@ -179,71 +199,58 @@ class Builder:
 
     def node(self, number: int, group: Group) -> Node:
         """Return one new node."""
-        inputs, carried = self.inputs(number, group)
+        inputs = self.slots.inputs[number]
         first = self.graph.nodes[group.members[0]]
-        carried = tuple(sorted({*carried, *self.carried_before(group)}))
+        carried = tuple(sorted({*self.slots.taken_over.get(number, ()), *self.carried_before(group)}))
+        extra: dict[str, Any] = {"carried": carried} if carried else {}
+        if group.rounds:
+            extra["rounds"] = group.rounds
+        scope = first.scope if group.scope is None else group.scope
         if group.kind == "scope":
             shape, dtype = self.shape_of(group, number)
-            attrs = FrozenMapping(self.notes(group) | ({"carried": carried} if carried else {}))
-            return Node(number, group.name, "scope", "op", inputs, shape, dtype, attrs, group.scope)
+            attrs = FrozenMapping(self.notes(group) | extra)
+            return Node(number, group.name, "scope", "op", inputs, shape, dtype, attrs, scope)
         formulas = self.formulas(first, number, len(inputs))
-        changed = replace(first, id=number, inputs=inputs, formulas=formulas)
-        if carried:
-            changed = replace(changed, attrs=FrozenMapping({**first.attrs, "carried": carried}))
+        if group.kind == "folded":
+            extra["folded"] = len(group.members)
+            reached = sum(self.frame.grads[member] is not None for member in group.members)
+            if 0 < reached < len(group.members):
+                extra["reached"] = reached
+        kept = FrozenMapping({**first.attrs, **extra}) if extra else first.attrs
+        changed = replace(first, id=number, inputs=inputs, formulas=formulas, attrs=kept, scope=scope)
         if group.kind == "single":
             return changed
-        count = len(group.members)
-        attrs = FrozenMapping({**changed.attrs, "folded": count})
-        return replace(changed, name=group.name, shape=(count, *first.shape), attrs=attrs, scope=group.scope)
+        return replace(changed, name=group.name, shape=(len(group.members), *first.shape))
 
     def carried_before(self, group: Group) -> Iterator[int]:
         """Yield what nodes that were folded before take over from the round before."""
-        for member in group.members:
-            yield from (
-                self.of[src] for src in self.graph.nodes[member].attrs.get("carried", ()) if self.of[src] != OUT
-            )
+        for member in group.members if self.takes_over else ():
+            if member in self.takes_over:
+                sources = (src for src in self.graph.nodes[member].attrs["carried"] if src < len(self.of))
+                yield from (int(self.of[src]) for src in sources if self.of[src] != OUT)
 
     def notes(self, group: Group) -> dict[str, int]:
         """Return how many nodes a scope holds, and how often, if all of it was folded into as many rounds."""
-        counts = {self.graph.nodes[member].attrs.get("folded", 1) for member in group.members}
+        nodes = (self.graph.nodes[member] for member in group.members)
+        counts = {node.attrs.get("folded", 1) if node.attrs else 1 for node in nodes}
         count = counts.pop() if len(counts) == 1 else 1
         return {"inside": len(group.members)} | ({"folded": count} if count > 1 else {})
 
     def shape_of(self, group: Group, number: int) -> tuple[tuple[int, ...], str]:
         """Return shape and dtype of what comes out of a scope."""
-        node = self.graph.nodes[(self.exits[number] or group.members)[-1]]
+        node = self.graph.nodes[(self.exits.get(number) or group.members)[-1]]
         return node.shape, node.dtype
-
-    def inputs(self, number: int, group: Group) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the groups that lead here and, apart, those that lead back to here."""
-        found: dict[tuple[int, int], list[Edge]] = {}
-        carried: dict[int, None] = {}
-        for dst in group.members:
-            for arg, src in enumerate(self.graph.nodes[dst].inputs):
-                source = self.of[src]
-                if source == OUT or (source == number and group.kind != "folded"):
-                    continue
-                if source >= number:
-                    carried[source] = None
-                else:
-                    found.setdefault(self.slot(group, source, src, arg), []).append((src, dst, arg))
-        slots = sorted(found) if group.kind == "folded" else list(found)
-        for new_arg, slot in enumerate(slots):
-            self.origins[number, new_arg] = tuple(found[slot])
-        return tuple(self.of[found[slot][0][0]] for slot in slots), tuple(sorted(carried))
-
-    def slot(self, group: Group, source: int, src: int, arg: int) -> tuple[int, int]:
-        """Return what makes two old edges one: the same operand, and for a scope the same value."""
-        return (source, src) if group.kind == "scope" else (arg, source)
 
     def formulas(self, first: Node, number: int, count: int) -> tuple[str, ...]:
         """Return the formula of every new edge, its places renumbered or filled with names."""
+        if not first.formulas:
+            return ()
+        old_args = [self.origins.first(number, arg)[2] for arg in range(count)]
         new_arg = {}
         for arg in range(count - 1, -1, -1):
-            new_arg[self.origins[number, arg][0][2]] = arg
+            new_arg[old_args[arg]] = arg
         found = []
-        for arg in range(count):
-            old = self.origins[number, arg][0][2]
+        for old in old_args:
             template = first.formulas[old] if old < len(first.formulas) else ""
             found.append(self.renumbered(template, first, new_arg))
         return tuple(found) if any(found) else ()
@@ -257,20 +264,22 @@ class Builder:
                 return f"{{{new_arg.get(old, old)}}}"
             return self.graph.nodes[first.inputs[old]].name
 
+        if "{" not in template:
+            return template
         names = "".join(self.graph.nodes[src].name for src in first.inputs)
         return "" if "{" in names else PLACE.sub(place, template)
 
-    def numbers(self, numbers: Sequence[Number | None]) -> list[Number | None]:
+    def numbers(self, numbers: Sequence[Number | None], stack: Stack) -> list[Number | None]:
         """Return the values (or gradients) of the new nodes."""
-        return [self.number(numbers, number, group) for number, group in enumerate(self.groups)]
+        return [self.number(numbers, number, group, stack) for number, group in enumerate(self.groups)]
 
-    def number(self, numbers: Sequence[Number | None], number: int, group: Group) -> Number | None:
+    def number(self, numbers: Sequence[Number | None], number: int, group: Group, stack: Stack) -> Number | None:
         """Return one of them."""
         if group.kind == "single":
             return numbers[group.members[0]]
         if group.kind == "folded":
-            return _stacked([numbers[member] for member in group.members])
-        exits = self.exits[number]
+            return stack([numbers[member] for member in group.members])
+        exits = self.exits.get(number, ())
         return numbers[exits[0]] if len(exits) == 1 else None
 
 
