@@ -43,7 +43,7 @@ class Options:
     """What to draw and how; every value is checked when the object is made.
 
     ``show`` takes any of name, shape, value, grad, local, source and stats. ``highlight``
-    and ``pending`` are names or ids of nodes. ``timeout`` is in seconds. Raises
+    and ``pending`` are names or ids of nodes, ``unfold`` True or names of folds. ``timeout`` is in seconds. Raises
     `GradvizValueError` naming the option, the value it got and those it takes.
 
     >>> Options(style="boxes", show="name").show
@@ -60,6 +60,7 @@ class Options:
     theme: str = "auto"
     direction: str = "LR"
     fold: str | bool = "auto"
+    unfold: bool | tuple[str | int, ...] | None = None
     collapse: int | None = None
     focus: str | int | None = None
     hops: int | None = None
@@ -73,6 +74,8 @@ class Options:
 
     def __post_init__(self) -> None:
         self._normalise("show", _words("show", self.show, SHOW))
+        if self.unfold is not None and not isinstance(self.unfold, bool):
+            self._normalise("unfold", as_names("unfold", self.unfold))
         self._normalise("highlight", as_names("highlight", self.highlight))
         self._normalise("pending", as_names("pending", self.pending))
         _check_choices(self)

@@ -134,6 +134,7 @@ class Way:
 
     steps: tuple[tuple[int, tuple[int, int] | None], ...] = ()
     names: Path = ()
+    fold: Path | None = None  # the outermost closed fold; empty for rounds that stay folded in an opened one
 
 
 class Planner:
@@ -181,7 +182,7 @@ class Planner:
             if wanted is None:
                 self.folds[names] = self.loops[loop].count
                 self.way_of[at] = len(self.ways)
-                self.ways.append(Way((*outer.steps, (loop, None)), names))
+                self.ways.append(Way((*outer.steps, (loop, None)), names, names if outer.fold is None else outer.fold))
                 continue
             parts = shown(self.loops[loop].count, wanted)
             ends = np.array([last for _, last in parts])
@@ -192,7 +193,8 @@ class Planner:
                 inner = (*names, part_name(self.loops[loop], first, last))
                 if last > first:
                     self.folds[inner] = last - first + 1
-                self.ways.append(Way((*outer.steps, (loop, (first, last))), inner))
+                fold = () if last > first and outer.fold is None else outer.fold
+                self.ways.append(Way((*outer.steps, (loop, (first, last))), inner, fold))
         return classes
 
     def groups(self, fixed: np.ndarray) -> list[Group]:
@@ -230,9 +232,9 @@ class Planner:
             return Group("single", ids, first.name)
         scope, rounds = self.scope(first, way, boxed)
         if len(ids) == 1:
-            return Group("single", ids, first.name, scope, rounds)
+            return Group("single", ids, first.name, scope, rounds, way.fold or ())
         name = renamed(common_name([graph.nodes[id] for id in ids[:: max(1, len(ids) // 50)]]), first, scope)
-        return Group("folded", ids, name, scope, rounds)
+        return Group("folded", ids, name, scope, rounds, way.fold or ())
 
     def scope(
         self, node: Node, way: Way, boxed: Collection[object]

@@ -30,7 +30,8 @@ class Group:
     """Some old nodes that become one: ``single`` as it was, ``folded`` rounds, or a ``scope``.
 
     ``scope`` is that of the new node, None for that of the old one; ``rounds`` says which of its names stand for how
-    many rounds of a loop, as pairs of how many names lead there and the count.
+    many rounds of a loop, as pairs of how many names lead there and the count, and ``fold`` is the path of the fold
+    that it is in, by which that can be opened.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Group:
     name: str = ""
     scope: tuple[str, ...] | None = None
     rounds: tuple[tuple[int, int], ...] = ()
+    fold: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,8 @@ class Builder:
         extra: dict[str, Any] = {"carried": carried} if carried else {}
         if group.rounds:
             extra["rounds"] = group.rounds
+        if group.fold:
+            extra["fold"] = group.fold
         scope = first.scope if group.scope is None else group.scope
         if group.kind == "scope":
             shape, dtype = self.shape_of(group, number)

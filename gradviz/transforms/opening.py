@@ -21,6 +21,7 @@ class Folded:
 
     def __init__(self, frame: Frame, fewest: int, keep: Iterable[int] = (), *, scopes_only: bool = False) -> None:
         self.whole = frame
+        self.scopes_only = scopes_only
         self.keep = sorted(set(keep))
         self.repeats = find_repeats(frame, fewest, self.keep, scopes_only=scopes_only)
         self.loops: list[Loop] = loops_of(frame.graph, self.repeats)
@@ -91,7 +92,7 @@ class Folded:
         if name not in small.graph or "folded" not in small.graph[name].attrs:
             return {}
         first = self.images(small).index(small.graph[name].id)
-        return dict.fromkeys(self.of_node(first), set())
+        return {loop: set() for loop in self.of_node(first)}
 
     def images(self, small: Frame) -> tuple[int, ...]:
         """Return where every node is in a frame made by `frame`."""

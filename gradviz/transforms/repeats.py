@@ -61,7 +61,7 @@ def find_repeats(frame: Frame, fewest: int, keep: Collection[int] = (), *, scope
     ...     nodes += [Node(i, f"a{i}", "sin", "op", (i - 1,)), Node(i + 1, f"b{i}", "cos", "op", (i,))]
     >>> found = find_repeats(Frame(Graph(tuple(nodes), (8,)), [None] * 9, [None] * 9), 3)
     >>> [loop.count for loop in found.found], found.rounds[0].tolist()
-    ([4], [-1, 0, 0, 1, 1, 2, 2, 3, 3])
+    ([4], [0, 0, 0, 1, 1, 2, 2, 3, 3])
     """
     search = Search(frame, fewest, keep)
     jobs = [Job(np.arange(len(frame.graph))[None, :], 0)]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
-from gradviz import escape, transforms
+from gradviz import escape
 from gradviz.errors import GradvizError, GradvizValueError
 from gradviz.files import write_atomically
 from gradviz.graphs import Frame, Graph
 from gradviz.style import Options, as_names
+from gradviz.views.arranging import Arrangement
 from gradviz.views.cards import as_frame
 
 __all__ = ["SUFFIX", "Drawing", "arranged", "draw", "frame_of"]
@@ -41,7 +42,7 @@ class Drawing:
     """A picture: the frame that is drawn (after focus, collapse and fold) and how it looks.
 
     ``options.highlight`` and ``options.pending`` are ids of nodes of ``frame``; ``origin``
-    is the frame as it was handed in.
+    is the frame as it was handed in; ``opened`` returns the picture with the folds at some paths open.
 
     >>> from gradviz.graphs import Graph, Node
     >>> picture = Drawing(as_frame(Graph((Node(0, "x", "input", "input"),))))
@@ -52,6 +53,7 @@ class Drawing:
     frame: Frame
     options: Options = field(default_factory=Options)
     origin: Frame | None = None
+    opened: Callable[[Collection[tuple[str, ...]]], Drawing] | None = None
 
     @cached_property
     def dot(self) -> str:
@@ -161,6 +163,7 @@ def draw(
     theme: str = "auto",
     direction: str = "LR",
     fold: str | bool = "auto",
+    unfold: Any = None,
     collapse: int | None = None,
     focus: Any = None,
     hops: int | None = None,
@@ -180,10 +183,10 @@ def draw(
     (light and dark, as the reader's system is), light, dark or print; ``direction`` LR or TB.
     ``focus`` (with ``hops``) draws the part that leads to a node or comes from it and
     ``highlight`` outlines nodes, given by name, by id or as the tensors themselves,
-    ``collapse=depth`` closes the scopes below that depth, ``fold`` draws what the same source
-    lines made again and again once (auto: in graphs of more than 60 nodes). ``timeout`` is
-    how many seconds the layout may take; ``params`` names leaves. Raises `GradvizValueError`
-    naming a bad option and `UnknownNameError` for a node that is not there.
+    ``collapse=depth`` closes the scopes below that depth, ``fold`` draws repeated structure once (auto: in
+    graphs of more than 60 nodes), ``unfold`` opens folds: all (True), or by the name of a fold, of a node in it,
+    of a scope. ``timeout`` is how many seconds the layout may take; ``params`` names leaves. Raises
+    `GradvizValueError` naming a bad option and `UnknownNameError` for a node that is not there.
 
     >>> from gradviz.graphs import Graph, Node
     >>> x, y = Node(0, "x", "input", "input"), Node(1, "y", "sin", "op", (0,), symbol="sin")
@@ -199,6 +202,7 @@ def draw(
         theme=theme,
         direction=direction,
         fold=fold,
+        unfold=_nodes(x, unfold),
         collapse=collapse,
         focus=node_of(x, focus),
         hops=hops,
@@ -247,29 +251,10 @@ def arranged(frame: Frame, options: Options, keep: Iterable[int] = ()) -> Drawin
     >>> arranged(frame, Options(highlight="x")).options.highlight
     (0,)
     """
-    part = frame
-    if options.focus is not None:
-        part = transforms.focus(part, options.focus, options.hops)
-    if options.collapse is not None:
-        if options.fold is True:  # blocks are equal by what is inside, so they are found before they are closed
-            part = _folded(transforms.fold_blocks, frame, part, options, keep)
-        part = transforms.collapse(part, options.collapse)
-    if options.fold is True or (options.fold == "auto" and len(part.graph) > transforms.FOLD_ABOVE):
-        part = _folded(transforms.fold, frame, part, options, keep)
-    places = transforms.images(frame, part)
-    highlight = {places[frame.graph.index(name)] for name in options.highlight}
-    pending = {frame.graph.index(name) for name in options.pending}
-    started = {place for id, place in enumerate(places) if id not in pending}
-    pale = {places[id] for id in pending} - started
-    return Drawing(part, replace(options, highlight=_ids(highlight), pending=_ids(pale)), frame)
+    arrangement = Arrangement(frame, options, keep)
 
+    def opened(paths: Collection[tuple[str, ...]]) -> Drawing:
+        part, found = arrangement.arranged(paths)
+        return Drawing(part, found, frame, opened)
 
-def _folded(fold: Callable[..., Frame], frame: Frame, part: Frame, options: Options, keep: Iterable[int]) -> Frame:
-    """Return a part of a frame folded; two of a kind are enough where it was asked for."""
-    places = transforms.images(frame, part)
-    kept = [place for id in keep if (place := places[frame.graph.index(id)]) is not None]
-    return fold(part, fewest=2 if options.fold is True else transforms.FEWEST, keep=kept)
-
-
-def _ids(found: set[int | None]) -> tuple[int, ...]:
-    return tuple(sorted(id for id in found if id is not None))
+    return opened(())

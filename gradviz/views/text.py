@@ -39,7 +39,7 @@ STYLES = {  # SGR codes of a terminal
     "shape": "2",
     "source": "2",
 }
-NOTES = ("folded", "carried", "inside")  # attributes that transforms add
+NOTES = ("fold", "folded", "carried", "inside", "reached", "rounds")  # attributes that transforms add
 NO_GRADIENT = "–"  # not 0: nothing has reached it
 
 
