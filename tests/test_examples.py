@@ -21,6 +21,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 FILES = {
     "article_graph": {"e.dot", "e.svg", "e.png"},
     "article_gallery": {"gallery.json"},
+    "compiled_fit": {"fit.py"},
     "diabetes": {"run", "graph.svg", "graph.png", "log.csv"},
     "does_not_learn": {"run", "report.html"},
     "figure_styles": {f"neuron-{look}{suffix}" for look in ("circuit", "paper") for suffix in (".svg", ".pdf", ".tex")},
@@ -119,6 +120,15 @@ def test_the_gallery_fails_when_an_answer_is_wrong(tmp_path):
     )  # fmt: skip
     assert process.returncode == 1
     assert "wrong: [1]" in process.stdout
+
+
+def test_the_compiled_fit_and_the_file_agree(ran):
+    out, process = ran("compiled_fit")
+    fits = re.findall(r"loss \S+, slope \S+, intercept \S+", process.stdout)
+    assert len(fits) == 2
+    assert fits[0] == fits[1]
+    assert "recorded 1 time" in process.stdout
+    assert "d_slope = np.sum(d_mul_1 * x)" in (out / "fit.py").read_text("utf-8")
 
 
 def test_the_three_ways_agree(ran):
