@@ -62,6 +62,7 @@ def main() -> int:
         value, grads = written(**mine)
         mine = {name: mine[name] - RATE * grads[name] for name in mine}
     print(f"the file alone:            loss {value:.6f}, slope {mine['slope']:.6f}, intercept {mine['intercept']:.6f}")
+    print(f"wrote {out / 'fit.py'}")
     return 0 if np.isclose(mine["slope"], slope) else 1
 
 
