@@ -19,6 +19,7 @@ from gradviz.views.wires.routes import IDS, Entries, ends_of
 __all__ = ["WirePage"]
 
 DROP = 0.22  # of an index, of the size of its letter
+BRANCH = 2.0  # the dot where a wire branches, as in plans of electric circuits
 MARGIN = 1.5
 OVER = 0.9  # points that a wire goes on into the next, where Graphviz leaves a gap
 TIP = (5.2, 1.9)  # length and half the width of an arrow, for a stroke of 1
@@ -174,6 +175,10 @@ class WirePage(Page):
             self.wire_with_end(found, box, look, is_end=is_end)
         else:
             self.leaf(found, card, label, box)
+        if self.plan.has_gates and self.writer.uses[card.id] > 1:
+            x, y = (box.right, box.middle[1]) if self.writer.across else (box.middle[0], box.bottom)
+            dot = {"rx": BRANCH, "ry": BRANCH, "fill": self.theme.faint if card.pending else self.theme.ink}
+            found.append(shape("ellipse", cx=x, cy=y, **dot))
         self.write(found, label, box, pale=card.pending)
 
     def wire_with_end(self, found: ET.Element, box: Box, look: dict[str, Any], *, is_end: bool) -> None:

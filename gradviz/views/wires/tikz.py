@@ -13,6 +13,7 @@ from gradviz.views.painting import Box, box_of, short
 from gradviz.views.svg import SHAPES, SVG
 from gradviz.views.tikz import Picture, tex
 from gradviz.views.wires.dot import WireWriter
+from gradviz.views.wires.page import BRANCH
 from gradviz.views.wires.plans import LEAD, PLANS, Label, Line, runs
 from gradviz.views.wires.routes import IDS, Entries, ends_of
 
@@ -89,7 +90,7 @@ class WirePicture(Picture):
 
     def sizes(self) -> tuple[float, float]:
         """Return the sizes of numbers and signs; the roman letters of TeX are wider than those of Times."""
-        return self.plan.number - 0.5 * self.plan.is_math, self.plan.sign
+        return self.plan.number - 0.9 * self.plan.is_math, self.plan.sign
 
     # -- the parts
 
@@ -123,6 +124,9 @@ class WirePicture(Picture):
         is_end = not self.writer.uses[card.id] and self.frame.graph.nodes[card.id].kind == "op"
         if not label.core:
             yield from self.on_wire(name, label, box, [*looks, *(["gv arrow"] if is_end else [])], pale=card.pending)
+            if self.writer.uses[card.id] > 1:
+                colour = "gvfaint" if card.pending else "gvink"
+                yield rf"\fill[{colour}] ({name}.{'east' if self.across else 'south'}) circle[radius={BRANCH:g}bp];"
             return
         yield self.gate(name, card, label, box)
         if is_end:
@@ -137,7 +141,7 @@ class WirePicture(Picture):
         look = ["gv scope" if is_scope else "gv gate" if math.isclose(wide, high) else "gv word"]
         if not math.isclose(wide, self.plan.gate):
             look += [f"minimum width={short(wide)}bp", f"minimum height={short(high)}bp"]
-        if self.plan.sign_size(label.core[0]) != self.plan.sign and look[0] == "gv gate":
+        if self.plan.sign_size(label.core[0], is_number=label.is_number) != self.plan.sign and look[0] == "gv gate":
             look += [r"font=\normalfont" + self.word_font()]
         look += ["draw=none"] if card.role == "const" else []
         look += [f"fill={self.colour(self.theme.const)}"] if card.role == "input" else []
@@ -147,7 +151,7 @@ class WirePicture(Picture):
         look += self.labels(label, pale=card.pending)
         lines = [tex(label.core[0])]
         if self.frame.graph.nodes[card.id].kind != "op":
-            lines = [tex(label.core[0]) if label.is_number else self.named(label.core[0])]
+            lines = [_words(label.core[0]) if label.is_number else self.named(label.core[0])]
         lines += [rf"\gvsmall{{{tex(text)}}}" for text in label.core[1:]]
         text = r"\\[-1bp]".join(lines)
         return rf"\node[{','.join(look)}] ({_id(name)}) at {_point(*box.middle)} {{{text}}};"
@@ -166,7 +170,7 @@ class WirePicture(Picture):
         look = ["gv on wire", f"minimum {'width' if self.across else 'height'}={short(long)}bp"]
         look += self.labels(label, pale=pale)
         if label.head:
-            text = rf"\gvvalue{{{tex(label.head)}}}" if label.is_number else self.named(label.head)
+            text = rf"\gvvalue{{{_words(label.head)}}}" if label.is_number else self.named(label.head)
             look.append(rf"label={{[gv head]{'left' if self.across else 'above'}:{{{self.pale(text, pale=pale)}}}}}")
         yield rf"\node[{','.join(look)}] ({_id(name)}) at {_point(*wire.middle)} {{}};"
         sides = ("west", "east") if self.across else ("north", "south")
@@ -236,8 +240,7 @@ class WirePicture(Picture):
 
     def line(self, line: Line) -> str:
         """Return one line: a name, a text, or both."""
-        words = tex(line.text.strip()).replace(r" \ldots{} ", r"\,\ldots\,")
-        text = rf"\gv{line.tone}{{{words}}}" if line.text else ""
+        text = rf"\gv{line.tone}{{{_words(line.text.strip())}}}" if line.text else ""
         between = "~" if line.tone == "small" else r"\,=\,"
         return between.join(filter(None, (self.named(line.name) if line.name else "", text)))
 
@@ -252,6 +255,10 @@ class WirePicture(Picture):
         first, *rest = runs(name)
         low = "".join(rf"\textsubscript{{{tex(text)}}}" for text, _ in rest)
         return rf"\gvname{{{tex(first[0])}}}{low}"
+
+
+def _words(text: str) -> str:
+    return tex(text).replace(r" \ldots{} ", r"\,\ldots\,")
 
 
 def _id(name: str) -> str:
