@@ -13,7 +13,7 @@ from typing import Any
 from gradviz.errors import GradvizError, UnknownNameError, UsageError
 from gradviz.escape import clean
 
-__all__ = ["ScriptError", "check_script", "execute", "find", "run_script", "split_target", "what_failed"]
+__all__ = ["ScriptError", "as_main", "check_script", "execute", "find", "run_script", "split_target", "what_failed"]
 
 FRAMES_SHOWN = 5
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -67,12 +67,12 @@ def execute(module: ModuleType, script: Path, argv: Sequence[str] = ()) -> None:
     """Run a script in a module as ``__main__``; whatever it raises goes on."""
     module.__file__ = str(script)
     code = compile(script.read_bytes(), str(script), "exec")
-    with _as_main(module, script, argv):
+    with as_main(module, script, argv):
         exec(code, module.__dict__)
 
 
 @contextlib.contextmanager
-def _as_main(module: ModuleType, script: Path, argv: Sequence[str]) -> Iterator[None]:
+def as_main(module: ModuleType, script: Path, argv: Sequence[str]) -> Iterator[None]:
     """Let the module be ``__main__``, with its own arguments and its folder first on the path."""
     before = sys.modules["__main__"], sys.argv, sys.path[:]
     sys.modules["__main__"] = module
