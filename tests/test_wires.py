@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -186,6 +187,13 @@ def test_folded_gates_say_how_many_they_are_and_what_comes_from_before(look):
     shown = texts(samples(), look)
     assert shown.count("×100") >= 3
     assert any(text.startswith("previous ") for text in shown)
+
+
+def test_what_has_one_name_comes_from_before_once():
+    nodes = tuple(Node(i, f"sin_{i}", "sin", "op", (i - 1,), symbol="sin") for i in range(1, 4))
+    first = Node(0, "x", "input", "input")
+    nodes = (first, replace(nodes[0], attrs={"folded": 3, "carried": (2, 3)}), *nodes[1:])
+    assert texts(Graph(nodes, (3,)), "circuit", fold=False).count("previous sin") == 1
 
 
 @pytest.mark.parametrize("look", WIRES)

@@ -108,7 +108,7 @@ class WireWriter(Writer):
                 self.branches.add((src, node.id, arg))
                 name = f"e{src}_{node.id}_{arg}"
                 dot.node(name, **self.sized(label, self.label_size(label)), **{"class": "gv-share"})
-        for src in node.attrs.get("carried", ()):
+        for src in self.carried(node):
             label = self.labels.before(src)
             name = f"p{src}_{node.id}"
             dot.node(name, **self.sized(label, self.label_size(label)), **{"class": "gv-previous"})
@@ -163,8 +163,13 @@ class WireWriter(Writer):
 
     def write_carried(self, dot: graphviz.Digraph, card: Card) -> None:
         """Draw what a folded node takes over from the round before as a wire of its own."""
-        for src in self.frame.graph.nodes[card.id].attrs.get("carried", ()):
+        for src in self.carried(self.frame.graph.nodes[card.id]):
             dot.edge(f"p{src}_{card.id}:{self.ports[1]}", self.entry(card.id))
+
+    def carried(self, node: Node) -> list[int]:
+        """Return what a node takes over from the round before, once for each name."""
+        found = node.attrs.get("carried", ())
+        return list({tuple(self.labels.before(src).lines()): src for src in reversed(found)}.values())[::-1]
 
     def entry(self, id: int) -> str:
         """Return where wires into a node end."""
