@@ -4,7 +4,6 @@ Nothing is fetched: neither while it is built, nor by a page when somebody reads
 """
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import gradviz
@@ -17,8 +16,7 @@ copyright = "the gradviz authors, MIT"
 release = version = gradviz.__version__
 language = "en"
 
-pictures = "gradviz.sphinxext" if find_spec("gradviz.sphinxext") else "drawings"
-extensions = ["myst_parser", "sphinx.ext.autodoc", pictures, "curves", "sitepages"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "gradviz.sphinxext", "curves", "sitepages"]
 exclude_patterns = ["_ext", "_static", "figures", "pictures"]
 myst_enable_extensions = ["colon_fence", "deflist", "attrs_block", "attrs_inline"]
 myst_heading_anchors = 4
