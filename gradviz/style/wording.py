@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from gradviz.graphs import Frame, Node, Number
+    from gradviz.graphs import Frame, Graph, Node, Number
 
 __all__ = [
     "FEW",
@@ -21,6 +21,7 @@ __all__ = [
     "format_number",
     "format_range",
     "format_shape",
+    "handed_on",
     "has_bad",
     "level",
     "signed_size",
@@ -221,6 +222,16 @@ def display_name(node: Node) -> str:
     ('w', '" "')
     """
     return node.name if node.name.strip() else f'"{node.name}"'
+
+
+def handed_on(graph: Graph, src: int, dst: int) -> str:
+    """Return what to call the edge over which a folded node takes something from the round before.
+
+    >>> from gradviz.graphs import Graph, Node
+    >>> handed_on(Graph((Node(0, "x", "input", "input"), Node(1, "s", "add", "op", (0,)))), 1, 1)
+    'added up'
+    """
+    return "added up" if src == dst and graph.nodes[dst].op == "add" else "next round"
 
 
 def derivative(frame: Frame, src: int, dst: int, arg: int, precision: int = 4) -> str:

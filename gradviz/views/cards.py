@@ -105,14 +105,16 @@ class Writer:
     def card(self, node: Node) -> Card:
         """Return the card of one node."""
         value, grad = self.frame.values[node.id], self.frame.grads[node.id]
+        same = the_same(node, value)
+        value = value if same is None else same
         pending = node.id in self.pending
         rows = (*self.value_rows(node, value), *self.grad_rows(node, grad), *self.source_rows(node))
         return Card(
             id=node.id,
             role=self.role(node),
             title=self.title(node),
-            note=self.note(node),
-            count=f"×{node.attrs['folded']:,}" if "folded" in node.attrs else "",
+            note=self.note(node) if same is None else "",
+            count=f"×{node.attrs['folded']:,}" if "folded" in node.attrs and same is None else "",
             also=self.also(rows),
             rows=rows,
             symbol=escape.clean(node.symbol or node.op, 24) if node.kind == "op" and node.op != "scope" else "",
@@ -176,6 +178,8 @@ class Writer:
         if grad is not None:
             step = wording.level(wording.signed_size(grad), self.largest)
             yield from self.number_rows("grad", grad, step)
+            if "reached" in node.attrs:
+                yield Row("", f"in {node.attrs['reached']:,} of {node.attrs['folded']:,}", "none")
         elif node.kind != "const" and "inside" not in node.attrs:
             yield Row("grad", "– no grad", "none")
 
@@ -236,6 +240,18 @@ class Writer:
         if node.source is not None:
             parts.append(f"{file_name(node.source.file)}:{node.source.line}")
         return escape.clean(", ".join(parts))
+
+
+def the_same(node: Node, value: Number | None) -> float | None:
+    """Return the number of a folded constant that is the same in every round: there is nothing more to say of it.
+
+    >>> the_same(Node(0, "const", "const", "const", attrs={"folded": 3}), np.full(3, 2.0))
+    2.0
+    """
+    if node.kind != "const" or "folded" not in node.attrs or isinstance(value, float) or value is None:
+        return None
+    is_same = value.ndim == 1 and value.size and value.dtype == np.float64 and bool((value == value[0]).all())
+    return float(value[0]) if is_same else None
 
 
 def brief(x: Number, precision: int) -> str:

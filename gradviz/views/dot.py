@@ -125,7 +125,7 @@ class Writer:
         )
         clusters = Clusters(dot, self)
         for card in self.cards:
-            self.write_node(clusters.at(self.frame.graph.nodes[card.id].scope), card)
+            self.write_node(clusters.of(self.frame.graph.nodes[card.id]), card)
         clusters.close()
         with np.errstate(all="ignore"):  # numbers of edges are worked out when they are asked for
             for src, dst, arg in self.frame.graph.edges:
@@ -319,7 +319,8 @@ class Writer:
         """Draw what a folded node takes over from the round before."""
         carried = self.frame.graph.nodes[card.id].attrs.get("carried", ())
         for src in carried:
-            look = {"color": self.theme.muted, "constraint": "false", "label": "next", "style": "dashed"}
+            word = wording.handed_on(self.frame.graph, src, card.id)
+            look = {"color": self.theme.muted, "constraint": "false", "label": word, "style": "dashed"}
             dot.edge(f"n{src}", self.end_of(card.id), **look)
 
 
@@ -330,19 +331,30 @@ class Clusters:
         self.root = dot
         self.writer = writer
         self.boxes: dict[tuple[str, ...], graphviz.Digraph] = {(): dot}
+        self.counts: dict[tuple[str, ...], int] = {}
 
     def at(self, scope: tuple[str, ...]) -> graphviz.Digraph:
         """Return the box of a scope, made with those around it when it is met first."""
         for depth in range(1, len(scope) + 1):
             if scope[:depth] not in self.boxes:
-                self.boxes[scope[:depth]] = self.new_box(scope[depth - 1], depth)
+                self.boxes[scope[:depth]] = self.new_box(scope[:depth])
         return self.boxes[scope]
 
-    def new_box(self, name: str, depth: int) -> graphviz.Digraph:
+    def of(self, node: Node) -> graphviz.Digraph:
+        """Return the box of a node; those that are folds say how many rounds they stand for."""
+        for length, count in node.attrs.get("rounds", ()):
+            self.counts.setdefault(node.scope[:length], count)
+        return self.at(node.scope)
+
+    def new_box(self, scope: tuple[str, ...]) -> graphviz.Digraph:
         """Return an empty cluster."""
         import graphviz
 
-        attributes = self.writer.scope_attributes() | {"label": escape.for_dot(name, 60)}
+        count = self.counts.get(scope)
+        label = scope[-1] if count is None else f"×{count:,}  {escape.clean(scope[-1], 60)}"
+        attributes = self.writer.scope_attributes() | {"label": escape.for_dot(label, 80 if count else 60)}
+        if count is not None:
+            attributes["class"] = "gv-scope gv-fold"
         return graphviz.Digraph(f"cluster{len(self.boxes) - 1}", graph_attr=attributes)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ TITLE, BODY, SMALL = 12.0, 11.0, 8.5
 PAD = 7.5
 BASELINE = 0.36  # of the text size, below the middle of a row
 PRINTED = {"*": "×", "-": "−", "/": "÷"}  # signs as books print them
+STACKED = 2.6  # how far the cards behind a folded one stick out
 GAP = 9.0  # between what stands at the left and what stands at the right
 WIDTHS = (
     dict.fromkeys(" !,./:;[]fijlt'|", 0.28)
@@ -149,7 +150,20 @@ class Painter:
         if card.highlighted:
             line, width = theme.highlight, 3.0
         look = {"stroke_dasharray": "3 2.5"} if card.pending else {}
+        if card.count:
+            self.stack(line)
         self.rectangle(self.box, 5, fill=fill, stroke=line, stroke_width=width, **look)
+
+    def stack(self, line: str) -> None:
+        """Draw the edges of two more cards behind this one."""
+        box = self.box
+        for by, opacity in ((STACKED * 2, 0.45), (STACKED, 0.75)):
+            left, top, right, bottom = (
+                short(x) for x in (box.left + by, box.top - by, box.right + by, box.bottom - by)
+            )
+            corner = f"Q{right},{top} {right},{short(box.top - by + 5)}"
+            d = f"M{left},{short(box.top)}V{top}H{short(box.right + by - 5)}{corner}V{bottom}H{short(box.right)}"
+            self.add("path", d=d, fill=self.theme.card, stroke=line, stroke_width=0.8, stroke_opacity=opacity)
 
     def rectangle(self, box: Box, radius: float, **look: Any) -> None:
         """Draw a rounded rectangle."""

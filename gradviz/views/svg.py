@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gradviz import escape
@@ -208,7 +208,11 @@ class Page:
 
     def scope(self, group: ET.Element) -> ET.Element:
         """Return the box of a scope."""
-        return self.group(group, "gv-scope", _text_of(group, "text"))
+        found = self.group(group, "gv-scope", _text_of(group, "text"))
+        outline = next((element for element in found if element.tag in SHAPES), None)
+        if "gv-fold" in group.get("class", "").split() and outline is not None:
+            found[1:1] = stacked(outline)
+        return found
 
     def edge(self, group: ET.Element) -> ET.Element:
         """Return an edge with its label; its title names both ends."""
@@ -232,6 +236,9 @@ class Page:
         state = [f"gv-{word}" for word in ("pending", "highlighted", "bad") if getattr(card, word)]
         found = shape("g", id=f"{self.id}-{name}", class_=" ".join(["gv-node", f"gv-{card.role}", *state]))
         found.set("data-node", str(card.id))
+        fold = self.frame.graph.nodes[card.id].attrs.get("fold", ())
+        if fold:
+            found.set("data-fold", fold_key(fold))
         found.append(shape("title", card.tooltip))
         outline = next(element for element in group.iter() if _tag(element) in SHAPES)
         paint_card(found, card, box_of(outline), self.theme, self.options)
@@ -275,6 +282,24 @@ class Page:
         for name, colour in sorted(used):
             if colour in dark:
                 yield f'#{self.id} [{name}="{colour}"]{{{name}:{dark[colour]}}}'
+
+
+def stacked(outline: ET.Element) -> Iterator[ET.Element]:
+    """Yield the outlines of two more boxes behind the box of a fold."""
+    for by, opacity in ((8, "0.5"), (4, "0.8")):
+        behind = shape(outline.tag, "", **{name.replace("-", "_"): value for name, value in outline.attrib.items()})
+        behind.set("transform", f"translate({by} {-by})")
+        behind.set("opacity", opacity)
+        yield behind
+
+
+def fold_key(path: Iterable[str]) -> str:
+    """Return the path of a fold as one text, by which a page finds the picture in which it is open.
+
+    >>> fold_key(("train.py:3", "round 1 of 10"))
+    'train.py:3 / round 1 of 10'
+    """
+    return escape.clean(" / ".join(path), 1000)
 
 
 def _tag(element: ET.Element) -> str:
