@@ -104,6 +104,8 @@ class Tensor(Conversions, Methods):
 
         A leaf's gradient adds up over calls until ``zero_grad()``; a result keeps that of the last.
         """
+        if modes.active:
+            modes.told("refuse", "it reads a gradient")
         grad = self._grad
         if grad.__class__ is np.ndarray and not self.is_leaf:
             grad.setflags(write=False)

@@ -17,7 +17,7 @@ from ..sites import where
 from ..trees import filled
 from .cases import Case
 from .node import returned
-from .replays import Found, Replays
+from .replays import Doubt, Found, Replays
 
 __all__ = ["Compiled", "compile"]
 
@@ -118,18 +118,27 @@ class Compiled:
             return self._f(*args, **kwargs)
         recording = now.recording
         found = self._replays.found(args, kwargs, _with_gradients if recording else _value_alone)
-        if found is None:
-            return self._f(*args, **kwargs)
+        if not isinstance(found, Found):
+            return self._by_engine(self._f, found, args, kwargs)
         return returned(self._f, found, args, kwargs, recording)
 
     def _gradients(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        found = None
+        found: Found | Doubt | None = None
         if not (modes.active and modes.mode().watchers):
             found = self._replays.found(args, kwargs, self._asked)
-        if found is None:
+        if not isinstance(found, Found):
             engine = value_and_grad if self._what == "both" else grad
-            return engine(self._f, self._chosen)(*args, **kwargs)
+            return self._by_engine(engine(self._f, self._chosen), found, args, kwargs)
         return self._arranged(found, args)
+
+    def _by_engine(
+        self, f: Callable[..., Any], doubt: Doubt | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call a function itself; if it does what it could not do while it was watched, do not watch it again."""
+        result = f(*args, **kwargs)
+        if doubt is not None:
+            self._replays.refuse(doubt.reason, doubt.known)
+        return result
 
     def _arranged(self, found: Found, args: tuple[Any, ...]) -> Any:
         """Return the value and the gradient, or the gradient alone, in the form of the arguments."""

@@ -37,6 +37,7 @@ class Case:
         self.title = title
         self.source = ""
         self.is_whole = False  # every gradient that was asked for is among the results
+        self.is_final = False  # no other function than the first is going to be asked for
         self.root = tape.lines[tape.root]
         self.closes_over_none = all(s.__class__ is int for s in sources)
         self.pick = itemgetter(*sources) if self.closes_over_none and len(sources) > 1 else None
@@ -67,6 +68,9 @@ class Case:
         outputs = [made.value] if what == "value" else gradients if what == "gradient" else [made.value, *gradients]
         function, source = function_of(made.program, outputs, self.title)
         self._functions[what] = function
+        if self.is_final:
+            self._plain = None
+            self._tape = Tape([], 0, [], [])
         self.source = source
         return function
 
@@ -93,8 +97,10 @@ def checked_case(seen: Sighting, result: Tensor, stands: Sequence[Tensor], chose
     else:
         used = {s: i for i, s in enumerate(sources) if s.__class__ is int and chosen[s]}
         wanted = [used[s] for s in sorted(used)]
+    around.tensors = [(s, s._makes) for s in sources if isinstance(s, Tensor)]
     case = Case(tape, sources, wanted, around, title)
     case.is_whole = chosen is not None and len(wanted) == sum(chosen) and case.reaches(wanted)
+    case.is_final = chosen is not None
     case_check(case, result, [value_now(t) for t in tensors], [tensors[i] for i in wanted], what)
     return case
 

@@ -22,9 +22,9 @@ from .randomness import generators_of
 from .surroundings import surroundings_of
 from .tape import value_now
 from .text import MISSED
-from .watching import CannotCompileError, Sighting, watched_call
+from .watching import CannotCompileError, RaisedError, Sighting, watched_call
 
-__all__ = ["Found", "Replays"]
+__all__ = ["Doubt", "Found", "Replays"]
 
 CASES = 8  # structures kept for arguments of one kind
 KINDS = 64  # kinds of arguments kept
@@ -40,6 +40,13 @@ class Found(NamedTuple):
     result: tuple[Any, ...]
     given: Arguments
     inputs: Sequence[Any]
+
+
+class Doubt(NamedTuple):
+    """A function raised while it was watched: if the engine can compute it, the reason holds for these arguments."""
+
+    reason: str
+    known: Any
 
 
 class _Known:
@@ -71,8 +78,8 @@ class Replays:
         known = next(reversed(self._known.values()), None)
         return known.cases[0] if known is not None and known.cases else None
 
-    def found(self, args: tuple[Any, ...], kwargs: dict[str, Any], choose: Choose) -> Found | None:
-        """Return the case that fits and the result of the function ``choose`` names; None leaves it to the engine."""
+    def found(self, args: tuple[Any, ...], kwargs: dict[str, Any], choose: Choose) -> Found | Doubt | None:
+        """Return the case that fits and the result of the function ``choose`` names; the rest is left to the engine."""
         try:
             given = taken_apart(args, kwargs, self._numbers(args))
             if self.chosen is not None and given.chosen is not None:
@@ -120,7 +127,7 @@ class Replays:
 
     def _recorded(
         self, known: _Known, given: Arguments, args: tuple[Any, ...], kwargs: dict[str, Any], choose: Choose
-    ) -> Found | None:
+    ) -> Found | Doubt | None:
         """Record the function on these arguments, and run its program."""
         before = known.cases
         with self._lock:
@@ -132,6 +139,8 @@ class Replays:
             try:
                 with modes.gc_paused():
                     case = self._case(given, args, kwargs)
+            except RaisedError as error:
+                return Doubt(error.message, known)
             except CannotCompileError as error:
                 self.refuse(error.message, known)
                 return None
@@ -155,8 +164,9 @@ class Replays:
             generators.put_back()
             raise
         except Exception as error:  # the engine, called with the arguments themselves, says it again or works
+            generators.put_back()
             text = str(error).splitlines()[0] if str(error) else ""
-            raise CannotCompileError(f"with Tensors as arguments it raises {type(error).__name__}: {text}") from None
+            raise RaisedError(f"with Tensors as arguments it raises {type(error).__name__}: {text}") from None
         if generators.put_back():
             raise CannotCompileError("it draws random numbers; draw them outside and pass them as an argument")
         result = _result(seen)
@@ -217,6 +227,8 @@ def _level() -> int:
 
 def _changing(known: _Known) -> str:
     """Say why a function was recorded again and again."""
+    if not known.recordings:
+        return "it met too many kinds of arguments; numbers that change are to be floats, not ints"
     places = sorted({line.data.where for case in known.cases for line in case.asked})
     why = f": it looks at numbers ({', '.join(places[:3])})" if places else ""
     return f"it had to be recorded {known.recordings} times{why}; pass what changes as an argument"

@@ -43,6 +43,7 @@ class Surroundings:
         self.cells: list[tuple[Any, Any]] = []
         self.sequences: list[tuple[Any, list[Any]]] = []
         self.arrays: list[tuple[np.ndarray, np.ndarray]] = []
+        self.tensors: list[tuple[Tensor, Any]] = []  # whose values are read, and whether they require a gradient
 
     def hold(self) -> bool:
         """Tell whether everything is as it was."""
@@ -56,6 +57,9 @@ class Surroundings:
                 return False
         for sequence, items in self.sequences:
             if len(sequence) != len(items) or not (all(map(is_, sequence, items)) or all(map(_same, sequence, items))):
+                return False
+        for tensor, makes in self.tensors:
+            if tensor._makes is not makes:
                 return False
         return not self.arrays or all(
             a.shape == b.shape and np.array_equal(a.view(np.uint8), b.view(np.uint8)) for a, b in self.arrays

@@ -25,7 +25,7 @@ from ..structure import written_operands
 from ..tensor import Constant, Tensor, constant_of
 from .tape import ALIAS, Asked, Hidden
 
-__all__ = ["CannotCompileError", "Flags", "Sighting", "watched_call"]
+__all__ = ["CannotCompileError", "Flags", "RaisedError", "Sighting", "watched_call"]
 
 VOLATILE_MODULES = {"time", "random", "_random", "secrets"}
 VOLATILE_FILES = {random.__file__, secrets.__file__}
@@ -34,6 +34,10 @@ VOLATILE_TYPES = (np.random.Generator, np.random.RandomState, np.random.BitGener
 
 class CannotCompileError(GradvizError):
     """Why a function is left to the engine."""
+
+
+class RaisedError(CannotCompileError):
+    """A function raised an error of its own while it was watched."""
 
 
 class _StoppedError(BaseException):
@@ -160,6 +164,8 @@ def watched_call(call: Callable[[], Any]) -> Sighting:
     """
     seen = Sighting()
     before = sys.getprofile()
+    if before is not None and not callable(before):  # one written in C, which could not be put back
+        raise CannotCompileError("a profiler is running")
     with modes.unwatched(), modes.recorded(), modes.watched(seen):
         sys.setprofile(seen.profile)
         try:
