@@ -370,6 +370,16 @@ def test_arrays_that_leave_a_tensor():
     agree(lambda x: (x * x.numpy()).sum(), 0, (np.array([1.0, 3.0]),), (np.array([1.0, 4.0]),), recordings=2)
 
 
+def test_integers_that_index_are_read_at_every_call():
+    table, rng = np.arange(12.0).reshape(4, 3), np.random.default_rng(0)
+    calls = [(table, rng.integers(0, 4, 5)) for _ in range(40)]
+    agree(lambda w, i: (w[i] ** 2).sum(), 0, *calls)
+    agree(lambda w, i: (w[i, 1] ** 3).sum() + (w[1:, None, :][:, 0, :2] ** 2).sum(), 0, *calls)
+    agree(lambda w, i: (w[:, i] ** 2).sum(), 0, *((table, i % 3) for _, i in calls))
+    masks = [(table, rng.random(4) < 0.5) for _ in range(3)]
+    agree(lambda w, m: (w[m] ** 2).sum(), 0, *masks, recordings=3)
+
+
 def test_masks_are_computed_anew():
     f = lambda x: np.where((x > 0.0) & ~(x > 2.0), x, 0.1 * x).sum()
     agree(f, 0, *((np.random.default_rng(i).normal(size=9),) for i in range(5)))

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import GradvizTypeError
-from .modes import itself
+from . import modes
+from .leaves import value_of
 from .sites import where
 from .tensor import Tensor
 
@@ -63,7 +64,8 @@ def _numbers(value: Tensor, owner: str, key: str) -> Any:
             where=where(),
             hint="give numbers, or use .item(), .numpy() or .astype(int)",
         )
-    return frozen(np.asarray(value._look(itself)))
+    numbers = frozen(np.asarray(value_of(value)))
+    return modes.told("chosen_by", value, owner, numbers) if modes.active else numbers
 
 
 def _bound(value: Any, owner: str, key: str) -> Any:

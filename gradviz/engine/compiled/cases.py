@@ -82,7 +82,7 @@ def checked_case(seen: Sighting, result: Tensor, stands: Sequence[Tensor], chose
     ``stands`` stood for the values of the arguments; with ``chosen`` the gradients by these are wanted, else
     those by every Tensor that requires one. Raises `CannotCompileError` if they differ.
     """
-    tape = taped(result, seen.since, seen.hidden, seen.asked, stands)
+    tape = taped(result, seen.since, seen.hidden, seen.asked, stands, seen.indices)
     if len(tape.lines) > LINES_LIMIT:
         raise CannotCompileError(f"it has {len(tape.lines):,} steps, more than {LINES_LIMIT:,}")
     places = {id(t): i for i, t in enumerate(stands)}

@@ -63,6 +63,7 @@ class Line:
     shape: tuple[int, ...] = ()
     dtype: Any = None  # None for a Python float
     wants: bool = False
+    index: tuple[int | None, ...] | None = None  # of a getitem: the lines that are parts of its index
 
 
 @dataclass
@@ -81,10 +82,25 @@ def value_now(t: Tensor) -> Any:
     return settle_leaf(t) if value.__class__ is Exposed else value
 
 
-def taped(root: Tensor, since: int, hidden: Hidden, asked: Sequence[Asked], stands: Sequence[Tensor] = ()) -> Tape:
-    """Return the lines of what was recorded after creation number ``since``, and of what was asked."""
+Indices = dict[int, tuple[np.ndarray, Tensor]]
+
+
+def taped(
+    root: Tensor,
+    since: int,
+    hidden: Hidden,
+    asked: Sequence[Asked],
+    stands: Sequence[Tensor] = (),
+    indices: Indices | None = None,
+) -> Tape:
+    """Return the lines of what was recorded after creation number ``since``, and of what was asked.
+
+    ``indices`` says which arrays among the metadata came from a Tensor.
+    """
     standing = {id(t) for t in stands}
-    found = _found(root, since, hidden, asked, standing)
+    indices = indices or {}
+    roots = [root, *(x for q in asked for x in q.operands if isinstance(x, Tensor)), *(t for _, t in indices.values())]
+    found = _found(roots, since, hidden, standing)
     entries: list[Any] = sorted(
         [*((t._key, 1, t, made) for t, made in found if made is not None), *((q.key, 0, q, None) for q in asked)],
         key=lambda entry: entry[:2],
@@ -122,17 +138,15 @@ def taped(root: Tensor, since: int, hidden: Hidden, asked: Sequence[Asked], stan
         else:
             places[id(x)] = len(lines)
             lines.append(_op(x, made[0], tuple(args), made[2], x._makes is not Constant))
+            lines[-1].index = _index(made[2], indices, places)
             tensors.append(x)
     return Tape(lines, places[id(root)], inputs, tensors)
 
 
-def _found(
-    root: Tensor, since: int, hidden: Hidden, asked: Sequence[Asked], stands: set[int]
-) -> list[tuple[Tensor, Any]]:
+def _found(roots: Sequence[Tensor], since: int, hidden: Hidden, stands: set[int]) -> list[tuple[Tensor, Any]]:
     """Return every tensor behind the result and the questions; with (op, operands, attrs) if an op made it."""
-    waiting = [root, *(x for q in asked for x in q.operands if isinstance(x, Tensor))]
-    seen = {id(t) for t in waiting}
-    unique = list({id(t): t for t in waiting}.values())
+    unique = list({id(t): t for t in roots}.values())
+    seen = {id(t) for t in unique}
     found: list[tuple[Tensor, Any]] = []
     for t in unique:  # grows while it is walked
         made: Any = None
@@ -151,6 +165,14 @@ def _found(
 def _without_tensors(asked: Asked) -> Asked:
     """Let go of the tensors, and of the graph behind them."""
     return replace(asked, operands=tuple(OPERAND if isinstance(x, Tensor) else x for x in asked.operands))
+
+
+def _index(attrs: dict[str, Any] | None, indices: Indices, places: dict[int, int]) -> tuple[int | None, ...] | None:
+    """Return which lines the parts of an index are, None for a part that stays; None if all of it does."""
+    index = (attrs or {}).get("index")
+    parts = index if isinstance(index, tuple) else (index,)
+    found = tuple(places[id(indices[id(part)][1])] if id(part) in indices else None for part in parts)
+    return None if all(place is None for place in found) else found
 
 
 def _leaf(t: Tensor, is_input: bool) -> Line:

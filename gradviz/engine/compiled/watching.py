@@ -86,6 +86,7 @@ class Sighting:
         self.since = next_key()
         self.hidden: Hidden = {}
         self.asked: list[Asked] = []
+        self.indices: dict[int, tuple[np.ndarray, Tensor]] = {}  # by id: what an index was, and the Tensor it came from
         self.codes: dict[CodeType, dict[str, Any]] = {}  # code that ran, with its globals
         self.result: Any = None
 
@@ -114,6 +115,13 @@ class Sighting:
     def detached(self, t: Tensor, out: Tensor) -> None:
         """See a constant that has the value of a tensor."""
         self.hidden[id(out)] = (out, ALIAS, (t,), None)
+
+    def chosen_by(self, t: Tensor, op: str, numbers: np.ndarray) -> None:
+        """See integers become metadata: an index is read at every call, the rest is a question."""
+        if op == "getitem" and numbers.dtype.kind in "iu" and numbers.ndim:
+            self.indices[id(numbers)] = (numbers, t)
+        else:
+            self.answered(modes.itself, (t,), numbers)
 
     def answered(self, question: Callable[..., Any], operands: tuple[Any, ...], answer: Any) -> Any:
         """See plain numbers leave a Tensor; return what the user gets."""

@@ -98,7 +98,7 @@ class Written:
     def _called(self, line: Line, args: tuple[int, ...]) -> int:
         """Return the name of an op's result as its registry entry computes it."""
         program, op = self.program, line.op
-        attrs = f", **{program.bind(line.attrs)}" if line.attrs else ""
+        attrs, more = self._metadata(line)
         places = ", ".join(["{}"] * len(args))
         on_floats = self._on_floats(line)
         if op.name == "pow" and line.dtype is None and line.path == "number":
@@ -106,7 +106,17 @@ class Written:
         if op.scalar is not None and on_floats and line.dtype is None:
             return program.step(f"{program.bind(op.scalar)}({places}{attrs})", args, FLOAT)
         call = f"{program.bind(op.forward)}({places}{attrs})"
-        return program.step(f"{program.bind(settle)}({call})", args, _kind(line), keeps=True)
+        return program.step(f"{program.bind(settle)}({call})", (*args, *more), _kind(line), keeps=True)
+
+    def _metadata(self, line: Line) -> tuple[str, tuple[int, ...]]:
+        """Return the metadata as arguments of a call, and the names that it reads."""
+        if line.index is None:
+            return f", **{self.program.bind(line.attrs)}" if line.attrs else "", ()
+        index = (line.attrs or {})["index"]
+        parts = index if isinstance(index, tuple) else (index,)
+        texts = ["{}" if at is not None else self.program.bind(x) for at, x in zip(line.index, parts, strict=True)]
+        text = f"({', '.join(texts)},)" if isinstance(index, tuple) else texts[0]
+        return f", index={text}", tuple(self.names[at] for at in line.index if at is not None)
 
     def _ask(self, asked: Asked) -> int:
         """Write down a question: whoever gets another answer than the recording did has to record again."""
@@ -187,13 +197,13 @@ class Written:
             return None
         g = self._materialised(g, _kind(line))
         args = (g, self.names[position], *(self.names[a] for a in line.args))
-        attrs = f", **{program.bind(line.attrs)}" if line.attrs else ""
+        attrs, more = self._metadata(line)
         operand = self.lines[line.args[arg]]
         call = f"{program.bind(rule)}({', '.join(['{}'] * len(args))}{attrs})"
         if operand.dtype is None and line.dtype is None and self._on_floats(line):
             return program.step(f"float({call})", args, FLOAT)
         like = self.names[line.args[arg]]
-        return program.step(f"{program.bind(fit)}({call}, {{}})", (*args, like), _kind(operand), keeps=True)
+        return program.step(f"{program.bind(fit)}({call}, {{}})", (*args, *more, like), _kind(operand), keeps=True)
 
     # -- gradients ------------------------------------------------------------------------------
 
