@@ -108,6 +108,7 @@ class Writer:
         self.options = options
         self.theme = THEMES[options.theme]
         self.largest = largest_gradient(frame)
+        self.drawn = look_of(options.style)
         self.cards = cards(frame, options)
         self.uses = [0] * len(self.cards)
         for src, _, _ in frame.graph.edges:
@@ -138,7 +139,7 @@ class Writer:
 
     def graph_attributes(self) -> dict[str, str]:
         """Return the attributes of the graph."""
-        with_signs = self.options.style == "cards"
+        with_signs = self.drawn.signs == "apart"
         chosen = {
             "bgcolor": "transparent",
             "fontcolor": self.theme.ink,
@@ -156,7 +157,7 @@ class Writer:
 
     def node_attributes(self) -> dict[str, str]:
         """Return what holds for every node."""
-        compact = self.options.style == "compact"
+        compact = self.drawn.one_line
         return {
             "color": self.theme.line,
             "fontcolor": self.theme.ink,
@@ -203,7 +204,7 @@ class Writer:
     def has_sign(self, id: int) -> bool:
         """Tell whether the op of a node is drawn as a node of its own."""
         node = self.frame.graph.nodes[id]
-        return self.options.style == "cards" and node.kind == "op" and bool(node.inputs) and node.op != "scope"
+        return self.drawn.signs == "apart" and node.kind == "op" and bool(node.inputs) and node.op != "scope"
 
     def end_of(self, id: int) -> str:
         """Return the DOT id that edges into a node lead to."""
@@ -211,9 +212,9 @@ class Writer:
 
     def label(self, card: Card) -> str:
         """Return the lines of a card as a DOT label."""
-        if self.options.style == "compact":
+        if self.drawn.one_line:
             return escape.for_dot(compact_line(card)) or " "
-        lines = [header(card, self.options.style), *(row.plain for row in card.rows)]
+        lines = [header(card, with_sign=self.drawn.signs == "card"), *(row.plain for row in card.rows)]
         lines += self.extra_lines.get(card.id, [])
         if self.marks_saved and saves_result(self.frame.graph.nodes[card.id]):
             lines.append("kept for backward")
@@ -364,9 +365,9 @@ class Clusters:
                 self.boxes[scope[:-1]].subgraph(self.boxes[scope])
 
 
-def header(card: Card, style: str) -> str:
+def header(card: Card, *, with_sign: bool) -> str:
     """Return the first line of a card as text."""
-    sign = card.symbol if style == "boxes" else ""
+    sign = card.symbol if with_sign else ""
     return " ".join(filter(None, (card.title, sign, card.note)))
 
 

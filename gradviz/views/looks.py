@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, cast
 
@@ -22,6 +22,8 @@ class Look:
     svg: str
     step: str
     tex: str
+    signs: str = ""  # where the sign of an op is: "apart", in a node of its own, or "card", beside the name
+    one_line: bool = False  # a card is one line
 
     @property
     def writer(self) -> type[Writer]:
@@ -45,6 +47,7 @@ class Look:
 
 
 CARDS = Look(
+    signs="apart",
     dot="gradviz.views.dot:Writer",
     svg="gradviz.views.svg:Page",
     step="gradviz.views.slides:StepPage",
@@ -56,7 +59,13 @@ WIRES = Look(
     step="gradviz.views.wires.page:WirePage",
     tex="gradviz.views.wires.tikz:WirePicture",
 )
-LOOKS = {"cards": CARDS, "circuit": WIRES, "paper": WIRES, "boxes": CARDS, "compact": CARDS}
+LOOKS = {
+    "cards": CARDS,
+    "circuit": WIRES,
+    "paper": WIRES,
+    "boxes": replace(CARDS, signs="card"),
+    "compact": replace(CARDS, signs="card", one_line=True),
+}
 
 
 def look_of(style: str) -> Look:

@@ -14,6 +14,7 @@ from gradviz.graphs import Node
 from gradviz.style import THEMES
 from gradviz.views.cards import Card
 from gradviz.views.dot import Writer
+from gradviz.views.looks import look_of
 from gradviz.views.painting import PRINTED
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Chart:
 
     def texts(self, card: Card) -> Iterator[str]:
         """Yield the lines of a card."""
-        compact = self.options.style == "compact"
+        compact = look_of(self.options.style).one_line
         name = f"<b>{line(card.title)}</b>" if card.title else ""
         sign = line(PRINTED.get(card.symbol, card.symbol))
         yield " ".join(filter(None, (name, sign, "" if compact else line(card.note))))

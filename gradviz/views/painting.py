@@ -8,6 +8,7 @@ from typing import Any
 
 from gradviz.style import Options, Theme
 from gradviz.views.cards import Card, Row
+from gradviz.views.looks import look_of
 
 __all__ = ["Box", "box_of", "card_width", "paint_card", "shape", "text_width"]
 
@@ -68,13 +69,14 @@ def text_width(text: str, size: float) -> float:
 
 def card_width(card: Card, style: str) -> float:
     """Return how wide a card must be, in points, for nothing on it to collide."""
-    if style == "compact":
+    look = look_of(style)
+    if look.one_line:
         value = next((row.text for row in card.rows if row.key == "value"), "")
         rest = f"  {card.symbol} {value} {card.count}" + (f" {card.also}" if card.also else "")
         return text_width(card.title, 10.8) + text_width(rest, 10.0) + 2 * PAD
     if not (card.title or card.note) and len(card.rows) <= 1:
         return max([14.0, *(text_width(row.text, BODY) for row in card.rows)]) + 2 * PAD
-    sign = text_width(f" {card.symbol}", TITLE) if style == "boxes" and card.symbol else 0.0
+    sign = text_width(f" {card.symbol}", TITLE) if look.signs == "card" and card.symbol else 0.0
     note = GAP + text_width(card.note, SMALL) if card.note else 0.0
     header = text_width(card.title, TITLE * 1.07) + sign + note
     return max([header, 14.0, *map(row_width, card.rows)]) + 2 * PAD
@@ -113,12 +115,13 @@ def paint_card(parent: ET.Element, card: Card, box: Box, theme: Theme, options: 
     """Draw one card into ``parent`` where Graphviz has put its box."""
     painter = Painter(parent, card, box, theme)
     painter.outline()
-    if options.style == "compact":
+    look = look_of(options.style)
+    if look.one_line:
         painter.one_line()
     elif not (card.title or card.note) and len(card.rows) <= 1:
         painter.centred(card.rows[0].text if card.rows else "")
     else:
-        painter.lines(with_sign=options.style == "boxes")
+        painter.lines(with_sign=look.signs == "card")
 
 
 class Painter:

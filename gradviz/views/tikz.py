@@ -239,9 +239,10 @@ class Picture:
 
     def card(self, card: Card, width: float) -> str:
         """Return what stands on a card, as a table of two columns, ``width`` points wide."""
-        sign = PRINTED.get(card.symbol, card.symbol) if self.options.style != "cards" else ""
+        look = look_of(self.options.style)
+        sign = PRINTED.get(card.symbol, card.symbol) if look.signs == "card" else ""
         name = rf"\gvname{{{tex(card.title)}}}" if card.title else ""
-        if self.options.style == "compact":
+        if look.one_line:
             value = next((tex(row.text) for row in card.rows if row.key == "value"), "")
             return r"\enspace ".join(filter(None, (name, tex(sign), value, tex(card.also), tex(card.count))))
         if not (name or card.note) and len(card.rows) <= 1:
