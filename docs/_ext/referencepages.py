@@ -35,15 +35,17 @@ GROUPS = {
 REST = "Tensors and gradients"  # the group of a public name that nobody has sorted
 OPERATIONS = "Operations, as functions"
 ERRORS = "Errors, as classes"
+ERRORS_KNOWN = {name for name, kind in vars(errors).items() if inspect.isclass(kind)} - set(gradviz.__all__)
 CODE = re.compile(r"(``.+?``|`[^`\n]+`)")
 
 
 def pages(_folder: Path) -> dict[str, str]:
     """Return the text of every page by its name."""
     written = {f"{FOLDER}/{slug(title)}.rst": module_page(title, names) for title, names in groups().items()}
-    toctree = "".join(f"   {slug(title)}\n" for title in groups())
-    index = titled("Reference", "=") + "Every public name, from its docstring.\n\n.. toctree::\n\n" + toctree
-    return {f"{FOLDER}/index.rst": index, f"{FOLDER}/command-line.md": command_line(), **written}
+    toctree = ".. toctree::\n   :hidden:\n\n" + "".join(f"   {slug(title)}\n" for title in groups())
+    index = titled("Reference", "=") + "Every public name, from its docstring.\n\n"
+    index += "".join(f":doc:`{title} <{slug(title)}>`\n   {listed(names)}\n\n" for title, names in groups().items())
+    return {f"{FOLDER}/index.rst": index + toctree, f"{FOLDER}/command-line.md": command_line(), **written}
 
 
 def groups() -> dict[str, list[str]]:
@@ -60,6 +62,14 @@ def groups() -> dict[str, list[str]]:
     ]
     found[REST] += [name for name in gradviz.__all__ if name not in {*sorted_in, *ops, *wrong}]
     return {**found, OPERATIONS: ops, ERRORS: ["GradvizError", *sorted(set(wrong) - {"GradvizError"})]}
+
+
+def listed(names: list[str]) -> str:
+    """Return names in a row, each a link."""
+    paths = [f"gradviz.{name}" if hasattr(gradviz, name) else f"gradviz.errors.{name}" for name in names]
+    modules = {"nn": "gradviz.engine.nn", "optim": "gradviz.engine.optim"}
+    links = [f":py:obj:`{name} <{modules.get(name, path)}>`" for name, path in zip(names, paths, strict=True)]
+    return ", ".join(links)
 
 
 def slug(title: str) -> str:
@@ -141,5 +151,7 @@ def piece(part: str) -> str:
         return part
     if part.startswith("`"):
         name = part.strip("`").removesuffix("()").removeprefix("gradviz.")
-        return f":py:obj:`{name} <gradviz.{name}>`" if name in gradviz.__all__ else f"`{part}`"
+        if name in gradviz.__all__:
+            return f":py:obj:`{name} <gradviz.{name}>`"
+        return f":py:obj:`{name} <gradviz.errors.{name}>`" if name in ERRORS_KNOWN else f"`{part}`"
     return re.sub(r"(?<!^)([*|])|(\w)_(?=\W|$)", lambda m: f"\\{m[1]}" if m[1] else f"{m[2]}\\_", part)
