@@ -591,6 +591,40 @@ def test_iterators_and_clocks():
     left_to_the_engine(lambda x: x * time.time(), 2.0, match="time")
 
 
+def test_numbers_that_it_changes():
+    box, table, items = types.SimpleNamespace(last=0.0), np.zeros(2), [0.0]
+
+    def noted(x):
+        box.last = x * 2.0
+        return box.last + 1.0
+
+    def summed(x):
+        table[0] += 1.0
+        return x * table[0]
+
+    def listed(x):
+        items[0] = items[0] + 1.0
+        return x * items[0]
+
+    for f in (noted, summed, listed):
+        left_to_the_engine(f, 2.0, match="changes numbers outside of it")
+    assert (table[0], items[0]) == (3.0, 3.0)  # watched, and twice by the engine
+
+
+def test_counters_and_logs_count_recordings():
+    log, count = [], 0
+
+    def f(x):
+        nonlocal count
+        count += 1
+        log.append("called")
+        return x * 2.0
+
+    fast = compile(f)
+    assert [fast(1.0), fast(2.0), fast(np.ones(2)).tolist(), fast(3.0)] == [2.0, 4.0, [2.0, 2.0], 6.0]
+    assert count == len(log) == fast.recordings == 2
+
+
 def test_a_training_step_is_done_once():
     w = Tensor(1.0)
 

@@ -1,4 +1,4 @@
-"""What a function could read that gives something else every time: found before the function is called."""
+"""What a function could read or change: looked up before it is called, for one call must not use it up."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
+from .surroundings import Surroundings, in_library, surroundings_of
 from .watching import CannotCompileError
 
-__all__ = ["Generators", "generators_of"]
+__all__ = ["Before", "before_calling"]
 
 LIMIT = 5_000  # objects looked at
 GENERATORS = (np.random.Generator, np.random.RandomState)
 QUIET = (int, float, complex, str, bytes, type(None), np.ndarray, np.generic, Tensor, type, types.BuiltinFunctionType)
 
 
-class Generators:
-    """Random generators within reach, and their states before the function was called."""
+class Before:
+    """How things were before a function was called: random generators within reach, and all else that it names."""
 
-    def __init__(self, found: Iterable[Any]) -> None:
-        self._states = [(g, _state(g)) for g in found]
+    def __init__(self, generators: Iterable[Any], around: Surroundings) -> None:
+        self._states = [(g, _state(g)) for g in generators]
+        self.around = around
 
     def put_back(self) -> bool:
         """Give every generator its state again; tell whether one was used."""
@@ -44,12 +46,13 @@ def _state(g: Any) -> Any:
     return g.get_state(legacy=False) if isinstance(g, np.random.RandomState) else g.bit_generator.state
 
 
-def generators_of(f: Callable[..., Any], others: Iterable[Any]) -> Generators:
-    """Return the random generators that a function could use, NumPy's own among them.
+def before_calling(f: Callable[..., Any], others: Iterable[Any]) -> Before:
+    """Look up the random generators that a function could use, NumPy's own among them, and its surroundings.
 
     Raises `CannotCompileError` for an iterator within reach, which recording would use up.
     """
     found: list[Any] = [np.random.mtrand._rand]
+    codes: dict[CodeType, dict[str, Any]] = {}
     waiting = deque([f, *others])
     seen = {id(np.random.mtrand._rand)}
     while waiting and len(seen) < LIMIT:
@@ -62,8 +65,10 @@ def generators_of(f: Callable[..., Any], others: Iterable[Any]) -> Generators:
         elif hasattr(type(x), "__next__"):
             raise CannotCompileError(f"it can reach a {type(x).__name__}, which gives something else every time")
         else:
+            if isinstance(x, types.FunctionType) and not in_library(x.__code__.co_filename):
+                codes |= dict.fromkeys(_codes(x.__code__), x.__globals__)
             waiting.extend(_held(x))
-    return Generators(found)
+    return Before(found, surroundings_of(f, codes, others))
 
 
 def _held(x: Any) -> Iterable[Any]:

@@ -18,7 +18,7 @@ from ..sites import ENGINE
 from ..tensor import Constant, Tensor, constant_of
 from .arguments import Arguments, placed, taken_apart
 from .cases import Case, checked_case
-from .randomness import generators_of
+from .randomness import before_calling
 from .surroundings import surroundings_of
 from .tape import value_now
 from .text import MISSED
@@ -157,20 +157,23 @@ class Replays:
         stands = self._stands(given, wanted)
         f = self.f
         new_args, new_kwargs = placed(args, kwargs, self._numbers(args), stands)
-        generators = generators_of(f, given.others)
+        before = before_calling(f, given.others)
         try:
             seen = watched_call(lambda: f(*new_args, **new_kwargs))
         except CannotCompileError:
-            generators.put_back()
+            before.put_back()
             raise
         except Exception as error:  # the engine, called with the arguments themselves, says it again or works
-            generators.put_back()
+            before.put_back()
             text = str(error).splitlines()[0] if str(error) else ""
             raise RaisedError(f"with Tensors as arguments it raises {type(error).__name__}: {text}") from None
-        if generators.put_back():
+        if before.put_back():
             raise CannotCompileError("it draws random numbers; draw them outside and pass them as an argument")
+        if before.around.numbers_changed():
+            raise CannotCompileError("it changes numbers outside of it: a variable, an attribute, an array")
         result = _result(seen)
         around = surroundings_of(f, seen.codes, given.others)
+        around.let_go_of_what_changed(before.around)
         return checked_case(seen, result, stands, wanted, around, self.title, self._checked_as(result))
 
     def refuse(self, reason: str, known: _Known | None = None) -> None:

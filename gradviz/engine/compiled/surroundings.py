@@ -25,10 +25,11 @@ from ..sites import ENGINE, NUMPY
 from ..tensor import Tensor
 from .watching import CannotCompileError
 
-__all__ = ["Surroundings", "surroundings_of"]
+__all__ = ["Surroundings", "in_library", "surroundings_of"]
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>"})()
 ATOMS = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis), np.generic)
+STATE = (float, np.floating, np.ndarray, Tensor)
 LIMIT = 50_000  # things to compare
 LIBRARIES = (ENGINE, NUMPY, sysconfig.get_paths()["stdlib"])
 Check = tuple[Any, Any, Any]
@@ -64,6 +65,25 @@ class Surroundings:
         return not self.arrays or all(
             a.shape == b.shape and np.array_equal(a.view(np.uint8), b.view(np.uint8)) for a, b in self.arrays
         )
+
+    def let_go_of_what_changed(self, before: Surroundings) -> None:
+        """Forget what the function itself has changed since ``before``: its counters and logs."""
+        entries = {(id(m), key) for m, key, was in before.entries if not _same(m.get(key, MISSING), was)}
+        cells = {id(cell) for cell, was in before.cells if not _same(_content(cell), was)}
+        sequences = {id(now) for now, was in before.sequences if len(now) != len(was) or not all(map(_same, now, was))}
+        self.entries = [entry for entry in self.entries if (id(entry[0]), entry[1]) not in entries]
+        self.cells = [pair for pair in self.cells if id(pair[0]) not in cells]
+        self.sequences = [pair for pair in self.sequences if id(pair[0]) not in sequences]
+
+    def numbers_changed(self) -> bool:
+        """Tell whether something that holds numbers is another now; that of counters and logs is nobody's business."""
+        pairs = [
+            *((mapping.get(key, MISSING), was) for mapping, key, was in self.entries),
+            *((_content(cell), was) for cell, was in self.cells),
+            *(pair for now, was in self.sequences if len(now) == len(was) for pair in zip(now, was, strict=True)),
+        ]
+        changed = any(isinstance(x, STATE) for now, was in pairs if not _same(now, was) for x in (now, was))
+        return changed or not all(_same_bytes(a, b) for a, b in self.arrays)
 
 
 def _same_bytes(a: Any, b: Any) -> bool:
@@ -119,7 +139,7 @@ class _Search:
 
     def found(self, roots: list[Any]) -> Surroundings:
         for code, variables in self.codes.items():
-            if not _in_library(code.co_filename):
+            if not in_library(code.co_filename):
                 for name in code.co_names:
                     if name in variables or hasattr(builtins, name):
                         self._entry(variables, name)
@@ -161,7 +181,7 @@ class _Search:
             self._entry(x, key)
 
     def _module(self, x: types.ModuleType) -> None:
-        if not _in_library(getattr(x, "__file__", None) or NUMPY):
+        if not in_library(getattr(x, "__file__", None) or NUMPY):
             self._attributes(vars(x))
 
     def _array(self, x: np.ndarray) -> None:
@@ -184,7 +204,7 @@ class _Search:
 
     def _class(self, kind: type) -> None:
         file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-        if kind.__module__ != "builtins" and not _in_library(file or ""):
+        if kind.__module__ != "builtins" and not in_library(file or ""):
             self._attributes(vars(kind))
 
     def _object(self, x: Any) -> None:
@@ -245,6 +265,6 @@ class _Loose:
         return np.ascontiguousarray(self._array).reshape(-1).view(dtype)
 
 
-def _in_library(file: str) -> bool:
+def in_library(file: str) -> bool:
     """Tell whether a file belongs to Python, NumPy, gradviz, or an installed package."""
     return file.startswith(LIBRARIES) or file.startswith("<frozen") or "site-packages" in file

@@ -221,6 +221,7 @@ class _Writer:
             step = self.program.steps.get(name)
             own = step is not None and step.fresh and name not in seen and name not in self.kept
             text = self.names[name]
+            own = own and bool(self.program.kinds[name].shape)  # else a scalar of NumPy, not an array
             texts.append(text if own or self.program.kinds[name].is_float else f"np.array({text})")
             seen.add(name)
         return ", ".join(texts)
