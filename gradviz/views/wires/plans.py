@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -104,10 +105,10 @@ class Plan:
         sign = self.name_width(core[0], self.sign_size(core[0]))
         across = max(sign, *(text_width(text, self.small) for text in core[1:]), 0.0)
         if len(core) == 1:
-            return (self.gate if across <= self.gate - 3 else across + self.sign * 0.9), self.gate
+            return (self.gate if across <= self.gate - 3 else even(across + self.sign * 0.9)), self.gate
         down = self.sign * 1.05 + self.small * LEAD * (len(core) - 1) + 5
-        side = max(down, across + 9)
-        return side, down if side > down * 1.35 else side
+        side = even(max(down, across + 9))
+        return side, even(down) if side > down * 1.35 else side
 
     def sign_size(self, text: str, *, is_number: bool = False) -> float:
         """Return the size of type of what stands in a gate: a word is smaller than a sign."""
@@ -121,14 +122,11 @@ class Plan:
         gap = self.clear if wide else 0.0
         stub = 2 * self.clear + 2 if label.core else 0.0
         if across:
-            head = self.head_width(label)
-            return head + max(wide + 2, core_wide + 2 * stub, self.shortest), max(
-                core_high + 2 * (high + gap), self.name * LEAD
-            )
+            room = self.head_width(label) + max(wide + 2, core_wide + 2 * stub, self.shortest)
+            return even(room), even(max(core_high + 2 * (high + gap), self.name * LEAD))
         head = self.name * LEAD + 2 if label.head else 0.0
-        return max(core_wide + 2 * (wide + gap) + 2, self.head_width(label), 6.0), head + max(
-            high, core_high + 2 * stub, self.shortest
-        )
+        room = head + max(high, core_high + 2 * stub, self.shortest)
+        return even(max(core_wide + 2 * (wide + gap) + 2, self.head_width(label), 6.0)), even(room)
 
     def head_width(self, label: Label) -> float:
         """Return the room of the name at the start of a wire."""
@@ -155,6 +153,15 @@ class Plan:
             size = self.size(line)
             yield Placed(line, x, top + size * 0.9, anchor)
             top += size * LEAD
+
+
+def even(size: float) -> float:
+    """Return the next even number of points: Graphviz puts middles on whole points, so wires stay straight.
+
+    >>> even(12.2), even(4.0)
+    (14.0, 4.0)
+    """
+    return 2.0 * math.ceil(size / 2)
 
 
 def runs(name: str) -> tuple[tuple[str, bool], ...]:
@@ -189,7 +196,7 @@ PLANS = {
         number=10.5,
         small=8.0,
         sign=13.0,
-        gate=23.0,
+        gate=24.0,
         stroke=1.1,
         between=9.0,
         ranks=13.0,
@@ -204,7 +211,7 @@ PLANS = {
         number=7.5,
         small=6.5,
         sign=9.0,
-        gate=13.5,
+        gate=14.0,
         stroke=0.55,
         between=5.0,
         ranks=11.0,
