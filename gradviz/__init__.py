@@ -5,6 +5,7 @@ picture with values and gradients in it, `steps` takes it apart one step at a ti
 `descend` keep every iteration of a gradient descent, and `open_run` opens them again.
 """
 
+from . import notebooks
 from .debugger.asserting import assert_finite, assert_grads, assert_reaches, assert_same
 from .debugger.births import Birth
 from .debugger.check import Mismatch
@@ -49,6 +50,8 @@ from .tracing.recorder import Trace, trace
 from .views.dot import make_dot
 from .views.drawing import Drawing, draw
 from .views.networkx import from_networkx, to_networkx
+
+notebooks.attach()
 
 __version__ = "0.1.0"
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import stat
 from types import SimpleNamespace
 
@@ -106,7 +107,9 @@ def test_notebooks_get_what_they_ask_for(include, exclude):
 
 def test_a_page_gets_the_svg():
     drawing = draw(article())
-    assert drawing._repr_html_() == drawing.svg
+    html = drawing._repr_html_()
+    assert html.startswith('<div class="gradviz-box" id="gv-')
+    assert re.sub("<style>.*?</style>", "", drawing.svg).strip() in re.sub("<style>.*?</style>", "", html)
 
 
 def test_a_display_that_cannot_be_drawn_falls_back_to_text_and_says_why(tmp_path, monkeypatch):

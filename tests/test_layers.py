@@ -23,6 +23,7 @@ RANKS = {
     "__main__": TOP,
     "cli": TOP,
     "demo": TOP,
+    "notebooks": TOP,
     "pytest_plugin": TOP,
     "sphinxext": TOP,
     "verbs": TOP,

@@ -110,12 +110,11 @@ class Drawing:
         return shown
 
     def _repr_html_(self) -> str:
-        """Return the SVG for a page, or the text where it cannot be drawn. Never raises."""
+        """Return the picture for a page, as light or dark as that is, or text where there is none. Never raises."""
+        from gradviz.views.inline import preformatted, themed
+
         shown = self._repr_mimebundle_()
-        if "image/svg+xml" in shown:
-            return shown["image/svg+xml"]
-        lines = (escape.for_html(line, limit=None) for line in shown["text/plain"].splitlines())
-        return "<pre>" + "\n".join(lines) + "</pre>"
+        return themed(shown["image/svg+xml"]) if "image/svg+xml" in shown else preformatted(shown["text/plain"])
 
     def _text(self) -> str:
         return str(self.frame) if len(self.frame.graph) <= TEXT_LINES else repr(self)

@@ -46,6 +46,11 @@ class Captured:
     def __repr__(self) -> str:
         return f"Capture({len(self)} steps, {'recording' if self.is_on else 'off'})"
 
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows: the last step as frames are shown."""
+        show = getattr(self.frame(-1), "_repr_html_", None) if len(self) else None
+        return None if show is None else str(show())
+
     def frame(self, step: int = -1) -> Frame:
         """Return the frame of a step by its number; negative numbers count from the last one.
 
