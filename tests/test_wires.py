@@ -1,6 +1,8 @@
 """The styles circuit and paper: what stands where, that nothing lies on anything else, and the TeX of it."""
 
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -278,3 +280,22 @@ def test_the_looks_of_the_tex_stand_at_its_top(look):
     assert {look.strip() for look in used} <= {found.strip() for found in re.findall(r"(gv [a-z ]+)/\.style", text)}
     assert "line width" not in body
     assert "gvvalue" in top
+
+
+def has_tex() -> bool:
+    """Tell whether this machine has a TeX that knows the class of our pictures."""
+    if not (shutil.which("pdflatex") and shutil.which("kpsewhich")):
+        return False
+    return bool(subprocess.run(["kpsewhich", "standalone.cls"], capture_output=True, check=False).stdout)
+
+
+@pytest.mark.skipif(not has_tex(), reason="no pdflatex with the class standalone (texlive-latex-extra)")
+@pytest.mark.parametrize("look", WIRES)
+def test_tex_takes_it(look, tmp_path):
+    show = ("name", "shape", "value", "grad", "local", "stats")
+    for name, frame in (("arrays", network()), ("hostile", chain(HOSTILE))):
+        picture = draw(frame, style=look, fold=False, show=show if name == "arrays" else NUMBERS, direction="TB")
+        picture.save(tmp_path / f"{name}.tex")
+        run = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
+        done = subprocess.run(run, cwd=tmp_path, capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:].decode(errors="replace")
