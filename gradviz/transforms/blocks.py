@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -147,12 +147,13 @@ def label_of(names: Sequence[str]) -> str:
 
 
 def common_name(nodes: Sequence[Node]) -> str:
-    """Return the name without its number that all share, or the first and the last name.
+    """Return the name without its number that all or most share, or the first and the last name.
 
     >>> common_name([Node(i, f"add_{i}", "add", "op") for i in (1, 2)])
     'add'
     """
-    stems = {NUMBERED.sub("", node.name) for node in nodes}
-    if len(stems) == 1 and "" not in stems:
-        return stems.pop()
+    stems = Counter(NUMBERED.sub("", node.name) for node in nodes)
+    stem, times = stems.most_common(1)[0]
+    if stem and (times == len(nodes) or 3 * times > 2 * len(nodes)):
+        return stem
     return f"{nodes[0].name} … {nodes[-1].name}"

@@ -51,12 +51,13 @@ def loops_of(graph: Graph, repeats: Repeats) -> list[Loop]:
     for number, loop in enumerate(repeats.found):
         nodes = [graph.nodes[id] for id in members[number]]
         if loop.run is not None:
-            at, scopes = len(loop.run.scopes[0]) - 1, tuple(scope[-1] for scope in loop.run.scopes)
-            name = ".".join([*loop.run.scopes[0][:-1], loop.run.label])
+            inside, scopes = loop.run.scopes[0][:-1], tuple(scope[-1] for scope in loop.run.scopes)
+            name = ".".join([*inside, loop.run.label])
         else:
-            at, scopes, name = common_length([node.scope for node in nodes]), (), lines_of(nodes)
+            around = [node.scope for node in nodes if node.kind == "op"] or [node.scope for node in nodes]
+            inside, scopes, name = around[0][: common_length(around)], (), lines_of(nodes)
         name = unique(name, taken)
-        found.append(Loop(name, loop.count, loop.parent, at, nodes[0].scope[:at], scopes))
+        found.append(Loop(name, loop.count, loop.parent, len(inside), inside, scopes))
     return found
 
 

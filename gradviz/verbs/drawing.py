@@ -38,6 +38,15 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--focus", metavar="NAME", help="draw only what leads to this node or comes from it")
     parser.add_argument("--hops", type=int, metavar="N", help="with --focus: not further than N steps away")
     parser.add_argument("--collapse", type=int, metavar="DEPTH", help="close the scopes below this depth")
+    parser.add_argument("--fold", choices=("auto", "yes", "no"), help="draw repeated structure once")
+    parser.add_argument(
+        "--unfold",
+        metavar="NAME",
+        nargs="?",
+        const=True,
+        action="append",
+        help="open a fold, a node's or a scope's (may be given again); without a name all",
+    )
     parser.add_argument("--precision", type=int, metavar="N", help="significant digits")
     parser.add_argument("--engine", choices=ENGINES, help="which Graphviz lays it out")
     parser.add_argument("--title", metavar="TEXT")
@@ -92,6 +101,10 @@ def _options(given: Namespace) -> dict[str, Any]:
     """Return the options that were given, by the names `draw` has for them."""
     names = ("style", "theme", "direction", "focus", "hops", "collapse", "precision", "engine", "title")
     options = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    if given.fold is not None:
+        options["fold"] = {"yes": True, "no": False}.get(given.fold, given.fold)
+    if given.unfold is not None:
+        options["unfold"] = True if True in given.unfold else given.unfold
     if given.show is not None:
         options["show"] = tuple(word.strip() for word in given.show.split(",") if word.strip())
     return options

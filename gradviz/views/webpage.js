@@ -4,7 +4,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const main = document.querySelector("main");
-  const slides = all("figure");
+  const slides = all("figure:not([data-open])");
   const cards = all("[data-node]", main);
   let picked = -1;
   let shown = slides.length - 1;
@@ -50,7 +50,7 @@
     const place = node ? `#n${picked}` : location.pathname + location.search;
     try { history.replaceState(null, "", place); } catch { /* a page without an address */ }
     if (node && from !== "picture") {
-      const card = all(`.gv-node[data-node="${picked}"]`, slides[shown])[0];
+      const card = all(`.gv-node[data-node="${picked}"]`, main).find((one) => !one.closest("figure").hidden);
       if (card) card.scrollIntoView({ block: "nearest", inline: "nearest" });
     }
   }
@@ -97,7 +97,8 @@
     const node = data.nodes[picked];
     const last = data.nodes.length - 1;
     const to = { ArrowUp: picked - 1, ArrowDown: picked + 1, ArrowLeft: node.inputs[0], ArrowRight: node.users[0] }[key];
-    if (to >= 0 && to <= last) pick(to);
+    const row = to >= 0 && to <= last && all(`tr[data-node="${to}"]`)[0];
+    if (row && !row.closest(".table").hidden) pick(to);
   }
 
   document.addEventListener("keydown", (event) => {
@@ -111,7 +112,7 @@
   });
 
   help.textContent = (slides.length > 1 ? "← → steps · " : "← → along the graph · ") + "click a value for its details · Esc closes them";
-  slides[slides.length - 1].after(details, help);
+  all("figure").at(-1).after(details, help);
   const wanted = /^#n(\d+)$/.exec(location.hash);
   if (wanted) pick(Number(wanted[1]));
 })();

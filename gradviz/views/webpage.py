@@ -14,7 +14,8 @@ from gradviz.graphs import Frame, Node, Number
 from gradviz.style import THEMES, Options, Theme, wording
 from gradviz.views.cards import file_name
 from gradviz.views.document import document
-from gradviz.views.svg import describe, title_of
+from gradviz.views.openings import Opening, openings
+from gradviz.views.svg import describe, fold_key, title_of
 from gradviz.views.text import Cell, Lister, cell_text
 
 if TYPE_CHECKING:
@@ -27,15 +28,16 @@ FULL = 17  # digits that give a number back exactly
 WRITTEN_OUT = 64  # elements of an array in the details
 LONG = 2000  # characters of one text in the details
 LEAST_SHARE = 0.6  # of its size; a wider picture is scrolled
+SCRIPTS = ("webpage.js", "folds.js")  # the second where there are folds to open
 HEADS = ("Name", "Op", "Shape", "Value", "Gradient", "Source")
 CHARTED = ("positive", "negative", "none", "bad")
+CARD = re.compile(r'data-node="(\d+)"')
+SIZE = re.compile(r'<svg [^>]*?id="(gv-\w+)"[^>]*? width="([\d.]+)"')
 BODY = """\
 <header><h1>{title}</h1><p>{about}</p></header>
 <main>
 {figures}
-<div class="table">
-{table}
-</div>
+{tables}
 </main>"""
 
 
@@ -44,37 +46,53 @@ def to_html(drawing: Drawing) -> str:
 
     It is one file, refers to nothing outside and runs no script but its own (a content
     security policy with hashes says so to the browser); without scripts it can still be
-    read. Raises what the layout raises.
+    read. A click on what is folded shows it open (see `gradviz.views.openings` for how
+    much). Raises what the layout raises.
 
     >>> from gradviz.graphs import Graph, Node
     >>> from gradviz.views.drawing import draw
     >>> to_html(draw(Graph((Node(0, "<b>", "input", "input"),)))).count("<b>")
     0
     """
-    return page(drawing.frame, drawing.options, [("", drawing.svg)])
+    found, left_out = openings(drawing)
+    return page(drawing.frame, drawing.options, [("", drawing.svg)], found, left_out)
 
 
-def page(frame: Frame, options: Options, figures: Sequence[tuple[str, str]]) -> str:
+def page(
+    frame: Frame,
+    options: Options,
+    figures: Sequence[tuple[str, str]],
+    opened: Sequence[Opening] = (),
+    left_out: int = 0,
+) -> str:
     """Return a page for a frame with pictures of it, each a caption and an SVG; several are steps to go through.
+
+    ``opened`` are pictures with folds open, shown when a fold is clicked; ``left_out`` is how many there are not.
 
     >>> from gradviz.graphs import Graph, Node
     >>> frame = Frame(Graph((Node(0, "x", "input", "input"),)), [1.0], [None])
     >>> page(frame, Options(), [("one", "<svg></svg>"), ("two", "<svg></svg>")]).count("<figure")
     2
     """
-    writer = Writer(frame, options)
+    writers = [Writer(frame, options)]
+    for opening in opened:
+        drawn = opening.drawing
+        writers.append(Writer(drawn.frame, drawn.options, writers[-1].end, fold_key(opening.path)))
     title = title_of(frame, options)
-    style = colours(options.theme) + widths(figures) + (FOLDER / "webpage.css").read_text("utf-8")
-    script = (FOLDER / "webpage.js").read_text("utf-8")
+    style = colours(options.theme) + widths(figures, opened) + (FOLDER / "webpage.css").read_text("utf-8")
+    script = "".join((FOLDER / name).read_text("utf-8") for name in SCRIPTS[: 1 + bool(opened)])
     about = describe(frame, options)
+    pictures = [figure(caption, svg) for caption, svg in figures]
+    pictures += [writer.figure(opening.svg) for writer, opening in zip(writers[1:], opened, strict=True)]
+    note = f"; {left_out:,} folds have no picture here (unfold= draws them)" if left_out else ""
     parts = {
         "title": escape.for_html(title),
-        "about": escape.for_html(about, limit=None),
-        "figures": "\n".join(figure(caption, svg) for caption, svg in figures),
-        "table": "\n".join(writer.table()),
+        "about": escape.for_html(about + note, limit=None),
+        "figures": "\n".join(pictures),
+        "tables": "\n".join(line for writer in writers for line in writer.table()),
     }
     body = re.sub(r"\{(\w+)\}", lambda hit: parts[hit[1]], BODY)
-    data = {"nodes": [writer.details(node) for node in frame.graph]}
+    data = {"nodes": [writer.details(node) for writer in writers for node in writer.frame.graph]}
     return document(title=title, about=about, theme=options.theme, styles=[style], body=body, data=data, script=script)
 
 
@@ -103,10 +121,13 @@ def variables(theme: Theme) -> str:
     return ";".join(f"--{name}:{colour}" for name, colour in found.items())
 
 
-def widths(figures: Sequence[tuple[str, str]]) -> str:
-    """Return the rule that keeps a large picture readable: it is scrolled before it gets too small."""
-    found = re.search(r'<svg [^>]*?width="([\d.]+)"', figures[0][1])
-    return f"figure svg{{min-width:{LEAST_SHARE * float(found[1]):.0f}px}}" if found else ""
+def widths(figures: Sequence[tuple[str, str]], opened: Sequence[Opening] = ()) -> str:
+    """Return the rules that keep large pictures readable: they are scrolled before they get too small."""
+    found = SIZE.search(figures[0][1])
+    rules = [f"figure svg{{min-width:{LEAST_SHARE * float(found[2]):.0f}px}}"] if found else []
+    sizes = filter(None, (SIZE.search(opening.svg) for opening in opened))
+    rules += [f"figure #{hit[1]}{{min-width:{LEAST_SHARE * float(hit[2]):.0f}px}}" for hit in sizes]
+    return "".join(rules)
 
 
 def figure(caption: str, svg: str) -> str:
@@ -118,9 +139,12 @@ def figure(caption: str, svg: str) -> str:
 
 
 class Writer:
-    """Writes the table and the details of one frame."""
+    """Writes the table and the details of one frame; its nodes are numbered on the page from ``base`` on."""
 
-    def __init__(self, frame: Frame, options: Options) -> None:
+    def __init__(self, frame: Frame, options: Options, base: int = 0, key: str = "") -> None:
+        self.base = base
+        self.end = base + len(frame.graph)
+        self.key = key
         self.frame = frame
         self.options = options
         self.lister = Lister(frame, options.precision)
@@ -133,12 +157,24 @@ class Writer:
     def table(self) -> Iterator[str]:
         """Yield the table, a row for each node."""
         heads = "".join(f'<th scope="col">{head}</th>' for head in HEADS)
+        yield f'<div class="table"{self.mark()}>'
         yield "<table><caption>Every value of the picture, in the order of computation</caption>"
         yield f"<thead><tr>{heads}</tr></thead>"
         yield "<tbody>"
         for node in self.frame.graph:
             yield self.row(node)
         yield "</tbody></table>"
+        yield "</div>"
+
+    def mark(self) -> str:
+        """Return the attribute that says which fold is open in this picture."""
+        return f' data-open="{escape.for_html(self.key, limit=LONG)}"' if self.key else ""
+
+    def figure(self, svg: str) -> str:
+        """Return the picture with a fold open, its cards numbered as on the page."""
+        moved = CARD.sub(lambda hit: f'data-node="{int(hit[1]) + self.base}"', svg.strip())
+        caption = f"<figcaption>{escape.for_html(self.key, limit=LONG)}, opened</figcaption>"
+        return f'<figure class="opened"{self.mark()}>{caption}\n{moved}\n</figure>'
 
     def row(self, node: Node) -> str:
         """Return one row of the table."""
@@ -147,7 +183,7 @@ class Writer:
         cells = [td(op.text.removeprefix("= "), "op"), td(shape.text, "number")]
         cells += [td(cell.text, *looks(cell)) for cell in (value, grad)]
         cells.append(f'<td class="place">{place(node)}</td>')
-        return f'<tr data-node="{node.id}"><th scope="row">{name}</th>{"".join(cells)}</tr>'
+        return f'<tr data-node="{node.id + self.base}"><th scope="row">{name}</th>{"".join(cells)}</tr>'
 
     # -- the details
 
@@ -159,8 +195,8 @@ class Writer:
             "name": node.name,
             "title": escape.clean(wording.display_name(node), LONG),
             "rows": rows,
-            "inputs": list(dict.fromkeys(node.inputs)),
-            "users": list(dict.fromkeys(dst for dst, _ in self.uses[node.id])),
+            "inputs": [src + self.base for src in dict.fromkeys(node.inputs)],
+            "users": [dst + self.base for dst in dict.fromkeys(dst for dst, _ in self.uses[node.id])],
         }
 
     def rows(self, node: Node) -> Iterator[list[str]]:
