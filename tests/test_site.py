@@ -16,6 +16,7 @@ BUILT = DOCS.parent / "out" / "docs"
 FETCHED = re.compile(
     r"""<(?:script|img|iframe|source)\b[^>]*\bsrc=["'](?:https?:)?//|<link\b[^>]*\bhref=["'](?:https?:)?//[^>]*>"""
 )
+IMAGE = re.compile(r"<img\b[^>]*>")
 NOT_FETCHED = re.compile(r"""\brel=["'](?:canonical|license|search|prev|next)["']""")
 
 
@@ -104,8 +105,27 @@ def test_docstrings_are_turned_into_what_sphinx_reads(pages):
     assert lines[6] == ":py:obj:`Tensor <gradviz.Tensor>`"
 
 
-@pytest.mark.skipif(not (BUILT / "index.html").is_file(), reason="make docs has not been run here")
-def test_no_page_of_the_site_fetches_anything():
-    for page in BUILT.rglob("*.html"):
-        found = [hit[0] for hit in FETCHED.finditer(page.read_text("utf-8")) if not NOT_FETCHED.search(hit[0])]
-        assert found == [], page.name
+@pytest.fixture(scope="module")
+def built():
+    """Return every page of the site, where it has been built."""
+    if not (BUILT / "index.html").is_file():
+        pytest.skip("make docs has not been run here")
+    return {page.relative_to(BUILT).as_posix(): page.read_text("utf-8") for page in BUILT.rglob("*.html")}
+
+
+def test_no_page_of_the_site_fetches_anything(built):
+    for name, text in built.items():
+        found = [hit[0] for hit in FETCHED.finditer(text) if not NOT_FETCHED.search(hit[0])]
+        assert found == [], name
+
+
+def test_every_picture_and_link_of_the_site_has_words(built):
+    for name, text in built.items():
+        silent = [image for image in IMAGE.findall(text) if not re.search(r'\balt="[^"]', image)]
+        assert silent == [], name
+        assert '"></span></a>' not in re.sub(r"<nav.*?</nav>", "", text, flags=re.DOTALL), name
+
+
+def test_no_page_of_the_site_names_a_machine(built):
+    private = re.compile(r"/(?:home|root|tmp|work|Users)/\w")
+    assert [name for name, text in built.items() if private.search(text)] == []

@@ -102,11 +102,18 @@ def always(*_given: Any) -> list[str]:
     return ["index", "tutorial/index"]
 
 
+def is_linked(node: nodes.Node) -> bool:
+    """Tell whether a piece of text is a part of a link already."""
+    while node is not None and not isinstance(node, nodes.reference | pending_xref):
+        node = node.parent
+    return node is not None
+
+
 def link(app: Sphinx, doctree: nodes.document) -> None:
     """Lead code such as ``gradviz.draw(...)`` in a page to the reference of that name."""
     for code in [*doctree.findall(nodes.literal)]:
         found = NAME.match(code.astext())
-        if not found or found[1] not in gradviz.__all__ or isinstance(code.parent, nodes.reference | pending_xref):
+        if not found or found[1] not in gradviz.__all__ or is_linked(code):
             continue
         target = {"refdomain": "py", "reftype": "obj", "reftarget": f"gradviz.{found[1]}", "refexplicit": True}
         link = pending_xref("", code.deepcopy(), **target, refdoc=app.env.current_document.docname)
