@@ -18,10 +18,12 @@ from ..trees import filled
 from .cases import Case
 from .node import returned
 from .replays import Doubt, Found, Replays
+from .text import MISSED
 
 __all__ = ["Compiled", "compile"]
 
 NOBODY = modes.Mode()
+FLOATS = {float}
 
 
 def compile(f: Callable[..., Any]) -> Compiled:
@@ -82,6 +84,7 @@ class Compiled:
         title = getattr(f, "__name__", type(f).__name__)
         self._replays = Replays(f, self._argnums if what else None, str(title), what)
         self._made: dict[Any, Compiled] = {}
+        self._quick: dict[int, Case] = {}  # by the number of floats
 
     @property
     def source(self) -> str:
@@ -123,6 +126,10 @@ class Compiled:
         return returned(self._f, found, args, kwargs, recording)
 
     def _gradients(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not kwargs and not modes.active and set(map(type, args)) == FLOATS:
+            result = self._of_floats(args)
+            if result is not MISSED:
+                return result
         found: Found | Doubt | None = None
         if not (modes.active and modes.mode().watchers):
             found = self._replays.found(args, kwargs, self._asked)
@@ -130,6 +137,21 @@ class Compiled:
             engine = value_and_grad if self._what == "both" else grad
             return self._by_engine(engine(self._f, self._chosen), found, args, kwargs)
         return self._arranged(found, args)
+
+    def _of_floats(self, args: tuple[Any, ...]) -> Any:
+        """Return what the case that was used last for so many floats gives, or MISSED: the shortest way there is."""
+        case = self._quick.get(len(args))
+        if case is None or not case.around.hold():
+            return MISSED
+        try:
+            result = case.function(self._what)(*case.pick(args))
+        except Exception:
+            return MISSED
+        if result is MISSED:
+            return MISSED
+        if self._what == "both":
+            return result[0], result[1:] if self._several else result[1]
+        return result if self._several else result[0]
 
     def _by_engine(
         self, f: Callable[..., Any], doubt: Doubt | None, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -147,6 +169,8 @@ class Compiled:
         gradients = result[1:] if is_both else result
         if not case.is_whole:
             gradients = self._filled_up(found, gradients, args)
+        if given.chosen is None and self._is_rising and case.is_whole and case.pick is not None:
+            self._quick[len(args)] = case
         gradient = gradients if given.chosen is None and self._is_rising else self._in_form(gradients, args)
         if not self._several:
             (gradient,) = gradient

@@ -40,7 +40,7 @@ class Case:
         self.is_final = False  # no other function than the first is going to be asked for
         self.root = tape.lines[tape.root]
         self.closes_over_none = all(s.__class__ is int for s in sources)
-        self.pick = itemgetter(*sources) if self.closes_over_none and len(sources) > 1 else None
+        self.pick: Any = itemgetter(*sources) if self.closes_over_none and len(sources) > 1 else None
         self.asked = [line for line in tape.lines if line.kind == "ask"]
         self._tape = tape
         self._plain: Written | None = written(tape)

@@ -54,7 +54,7 @@ FORMULAS: dict[str, Formula] = {
     "relu": Formula(
         "0.0 if a <= 0.0 else a",
         "np.maximum(a, 0.0)",
-        ("0.0 if a <= 0.0 else g", "np.where(np.logical_not(np.less_equal(a, 0.0)), g, 0.0)"),
+        ("0.0 if a <= 0.0 else g", "np.where(np.less_equal(a, 0.0), 0.0, g)"),
     ),
     "where": Formula("", "np.where(a, b, c)", ("", "np.where(a, g, 0.0)", "np.where(a, 0.0, g)")),
 }

@@ -50,7 +50,7 @@ def spread(program: Program, line: Line, g: int, x: Line) -> int:
     if line.op.name == "mean":
         g = program.binary("/", g, program.literal(float(_count(x.shape, line.shape))))
     axis, keepdims = _attrs(line)
-    if line.dtype is None or keepdims:
+    if program.kinds[g].is_float or keepdims:
         return g
     axes = axes_of(axis, len(x.shape))
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape))

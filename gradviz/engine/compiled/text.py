@@ -15,7 +15,6 @@ __all__ = ["MISSED", "function_of", "source_of"]
 
 MISSED: Any = type("Missed", (), {"__repr__": lambda self: "<another structure>"})()
 DEEPEST = 12  # expressions inside an expression
-IN_PLACE = 256  # elements: for fewer a new array costs no more
 
 
 def function_of(program: Program, outputs: Sequence[int | None], title: str) -> tuple[Callable[..., Any], str]:
@@ -196,7 +195,7 @@ class _Writer:
 
     def _overwritten(self, step: Step, dead: set[int]) -> int | None:
         """Return the operand that a step may write its result over."""
-        if step.kind.dtype is None or step.template not in UFUNCS or math.prod(step.kind.shape) < IN_PLACE:
+        if step.kind.dtype is None or not step.kind.shape or step.template not in UFUNCS:
             return None
         steps = self.program.steps
         for a in step.args:

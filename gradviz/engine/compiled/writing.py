@@ -186,7 +186,8 @@ class Written:
 
     def _by_spreading(self, arg: int, g: int, position: int) -> int:
         line = self.lines[position]
-        g = self._materialised(g, _kind(line))
+        if not self.program.kinds[g].is_float:
+            g = self._materialised(g, _kind(line))
         return spread(self.program, line, g, self.lines[line.args[0]])
 
     def _by_rule(self, arg: int, g: int, position: int) -> int | None:

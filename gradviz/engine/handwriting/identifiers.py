@@ -23,16 +23,18 @@ class Identifiers:
 
     def __init__(self, taken: frozenset[str] = frozenset()) -> None:
         self._given = set(TAKEN | taken)
+        self._counts: dict[str, int] = {}
 
     def new(self, wish: str) -> str:
         """Return an identifier close to what was wished for."""
         base = _fit(wish)
         if base in TAKEN and base not in {"np", "math"}:
             base += "_"
-        name, count = base, 1
+        name, count = base, self._counts.get(base, 1)
         while name in self._given:
             count += 1
             name = f"{base}_{count}"
+        self._counts[base] = count
         self._given.add(name)
         return name
 
