@@ -59,6 +59,15 @@ def folded(text: str | None) -> str | bool:
     return FOLDS[one_of(FOLDS)(text or "yes")]
 
 
+def unfolded(text: str | None) -> bool | list[str]:
+    """Read the option ``unfold``: names between commas; without one everything is opened.
+
+    >>> unfolded(None), unfolded("layer1, layer2")
+    (True, ['layer1', 'layer2'])
+    """
+    return [name.strip() for name in text.split(",") if name.strip()] if text else True
+
+
 def switched(text: str | None) -> bool:
     """Read an option that is on, without a word, or off.
 
@@ -79,6 +88,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "theme": one_of(tuple(THEMES)),
     "direction": one_of(DIRECTIONS),
     "fold": folded,
+    "unfold": unfolded,
     "collapse": directives.nonnegative_int,
     "focus": directives.unchanged_required,
     "hops": directives.nonnegative_int,
