@@ -1,8 +1,10 @@
 """`compile`: the same numbers as the engine, without recording again; recorded again where anything has changed."""
 
 import gc
+import logging
 import math
 import random
+import sys
 import threading
 import types
 import warnings
@@ -623,6 +625,17 @@ def test_counters_and_logs_count_recordings():
     fast = compile(f)
     assert [fast(1.0), fast(2.0), fast(np.ones(2)).tolist(), fast(3.0)] == [2.0, 4.0, [2.0, 2.0], 6.0]
     assert count == len(log) == fast.recordings == 2
+
+
+def test_logging_is_no_reason():
+    log = logging.getLogger("gradviz.test")
+
+    def f(x):
+        log.debug("computing")
+        return x * 2.0
+
+    assert compile(f)(2.0) == 4.0
+    assert compile(lambda x: (print(end="", file=sys.stdout), x * 3.0)[1])(2.0) == 6.0
 
 
 def test_a_training_step_is_done_once():

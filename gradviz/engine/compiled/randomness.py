@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
-from .surroundings import Surroundings, in_library, surroundings_of
+from .surroundings import Surroundings, in_library, is_of_library, is_output, surroundings_of
 from .watching import CannotCompileError
 
 __all__ = ["Before", "before_calling"]
@@ -62,7 +62,7 @@ def before_calling(f: Callable[..., Any], others: Iterable[Any]) -> Before:
         seen.add(id(x))
         if isinstance(x, GENERATORS):
             found.append(x)
-        elif hasattr(type(x), "__next__"):
+        elif hasattr(type(x), "__next__") and not is_output(x):
             raise CannotCompileError(f"it can reach a {type(x).__name__}, which gives something else every time")
         else:
             if isinstance(x, types.FunctionType) and not in_library(x.__code__.co_filename):
@@ -87,7 +87,7 @@ def _held(x: Any) -> Iterable[Any]:
         yield from list(x.values())
     elif isinstance(x, list | tuple | set | frozenset | deque):
         yield from list(x)[:LIMIT]
-    elif not isinstance(x, types.ModuleType) and type(x).__module__.split(".")[0] not in ("numpy", "builtins"):
+    elif not isinstance(x, types.ModuleType) and not is_of_library(type(x)):
         yield from vars(x).values() if hasattr(x, "__dict__") else ()
         yield from (getattr(type(x), name, None) for name in ("__call__", "forward"))
 

@@ -8,6 +8,7 @@ names. Before every replay it is compared again; a difference means to record ag
 from __future__ import annotations
 
 import builtins
+import io
 import sys
 import sysconfig
 import types
@@ -25,7 +26,7 @@ from ..sites import ENGINE, NUMPY
 from ..tensor import Tensor
 from .watching import CannotCompileError
 
-__all__ = ["Surroundings", "in_library", "surroundings_of"]
+__all__ = ["Surroundings", "in_library", "is_of_library", "is_output", "surroundings_of"]
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>"})()
 ATOMS = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis), np.generic)
@@ -165,7 +166,7 @@ class _Search:
             if isinstance(x, kinds):
                 visit(x)
                 return
-        if hasattr(x, "__next__"):
+        if hasattr(x, "__next__") and not is_output(x):
             raise CannotCompileError(f"it can reach a {type(x).__name__}, which gives something else every time")
         self._object(x)
 
@@ -263,6 +264,19 @@ class _Loose:
     def view(self, dtype: Any) -> np.ndarray:
         """Return the bytes of a copy."""
         return np.ascontiguousarray(self._array).reshape(-1).view(dtype)
+
+
+def is_output(x: Any) -> bool:
+    """Tell whether something can be written to, and not read: a terminal, a log."""
+    return isinstance(x, io.IOBase) and not x.closed and not x.readable()
+
+
+def is_of_library(kind: type) -> bool:
+    """Tell whether a class belongs to Python or an installed package, modules of gradviz's networks excepted."""
+    if kind.__module__ == "builtins":
+        return True
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return in_library(file or "") and not issubclass(kind, Module)
 
 
 def in_library(file: str) -> bool:
