@@ -13,6 +13,7 @@ pytest.importorskip("sphinx")
 pytest.importorskip("myst_parser")
 
 from sphinx.application import Sphinx
+from sphinx.errors import ConfigError
 from sphinx.util.docutils import docutils_namespace
 
 from .hostile import HOSTILE
@@ -287,9 +288,11 @@ def test_only_what_has_changed_is_run_again(tmp_path):
     assert site.runs() == 7
     next((site.folder / "trees/gradviz").glob("*-dark.svg")).unlink()
     assert site.runs() == 8
+    others = site.out / "_images/gradviz-logo.svg"
+    others.write_text("<svg/>")
     site.write("index.rst", "Page\n====\n")
     assert site.build() == ""
-    assert site.images() == set()
+    assert site.images() == {others.name}
     assert list((site.folder / "trees/gradviz").glob("*")) == []
 
 
@@ -337,3 +340,21 @@ def test_pages_are_read_and_written_in_parallel(tmp_path):
     assert (done.returncode, done.stderr.decode()) == (0, "")
     assert len(site.images()) == 8
     assert len(pictures(site.html("page7"))) == 2
+
+
+def test_what_fails_before_the_code_is_not_said_of_its_lines(tmp_path):
+    page = "Page\n====\n\n.. gradviz::\n\n   from gradviz import Tensor\n   Tensor(1.0)\n"
+    site = Site(tmp_path, index_rst=page)
+    complaints = site.build(gradviz_preamble="a = 1\nraise ValueError('\\x1b[31m no')")
+    assert "index.rst:4: WARNING: gradviz: <preamble> failed: ValueError: \\u001B[31m no" in complaints
+    assert "<preamble>:2 in <module>" in complaints
+    with pytest.raises(ConfigError, match="'colour' is no option"):
+        site.build(gradviz_defaults={"colour": "red"})
+
+
+def test_a_mistake_of_ours_does_not_stop_the_site(tmp_path, monkeypatch):
+    monkeypatch.setattr("gradviz.sphinxext.picking.draw", lambda *_, **__: 1 / 0)
+    page = "Page\n====\n\n.. gradviz::\n   :unfold: a, b\n\n   from gradviz import Tensor\n   Tensor(1.0)\n"
+    site = Site(tmp_path, index_rst=page)
+    assert "gradviz: ZeroDivisionError: division by zero" in site.build()
+    assert "(no picture) ZeroDivisionError" in site.html("index")

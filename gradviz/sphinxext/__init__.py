@@ -15,7 +15,9 @@ try:
 except ImportError as missing:
     raise MissingExtraError.of("sphinx", "docs") from missing
 
-from gradviz.sphinxext.directive import Picture
+from sphinx.errors import ConfigError
+
+from gradviz.sphinxext.directive import OPTIONS, Picture
 from gradviz.sphinxext.formats import ForBuilder
 from gradviz.sphinxext.storing import Store, used_in
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sphinx.application import Sphinx
+    from sphinx.config import Config
     from sphinx.environment import BuildEnvironment
 
 __all__ = ["Picture", "setup"]
@@ -38,12 +41,20 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("gradviz_preamble", "", "env", (str,))
     app.add_config_value("gradviz_include_source", False, "env", (bool,))
     app.add_config_value("gradviz_defaults", {}, "env", (dict,))
+    app.connect("config-inited", check)
     app.connect("builder-inited", begin)
     app.connect("env-purge-doc", forget)
     app.connect("env-merge-info", merge)
     app.connect("env-get-outdated", without_pictures)
     app.connect("build-finished", prune)
     return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def check(app: Sphinx, config: Config) -> None:
+    """Refuse defaults that are no options of `draw`."""
+    for name in config.gradviz_defaults:
+        if name not in OPTIONS:
+            raise ConfigError(f"gradviz_defaults: {name!r} is no option ({', '.join(OPTIONS)})")
 
 
 def begin(app: Sphinx) -> None:

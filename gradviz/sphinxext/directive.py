@@ -127,13 +127,12 @@ class Picture(SphinxDirective):
             found.append(self.listing(code))
         try:
             record = self.picture(code)
-        except GradvizError as error:
+        except Exception as error:  # whatever it is, the rest of the site is built
             self.env.note_reread()
-            logger.warning("gradviz: %s", error, location=self.place_of(error, code), type="gradviz")
-            return [
-                *found,
-                nodes.literal_block("", f"(no picture) {error}", language="none", classes=["gradviz-failed"]),
-            ]
+            reason = str(error) if isinstance(error, GradvizError) else f"{type(error).__name__}: {error}"
+            logger.warning("gradviz: %s", reason, location=self.place_of(error, code), type="gradviz")
+            told = f"(no picture) {reason}"
+            return [*found, nodes.literal_block(told, told, language="none", classes=["gradviz-failed"])]
         return found if record is None else [*found, self.figure(record)]
 
     def code(self) -> Code:
@@ -143,7 +142,7 @@ class Picture(SphinxDirective):
         if bool(self.arguments) == bool(text.strip()):
             raise self.error("gradviz takes the path of a script, or code as its content: one of the two")
         if not self.arguments:
-            return Code(f"{text}\n", Path(self.env.doc2path(self.env.docname)), args, is_inline=True)
+            return Code(f"{text}\n", Path(self.env.doc2path(self.env.docname)), args, "code")
         path = self.script_path(self.arguments[0])
         try:
             return Code(decode_source(path.read_bytes()), path, args)
@@ -169,7 +168,7 @@ class Picture(SphinxDirective):
         store = Store(Path(self.env.doctreedir))
         session, before = self.session(code)
         drawing, object, step = self.drawing_options(), self.options.get("object"), self.options.get("step")
-        place = None if code.is_inline else str(code.path.parent)
+        place = None if code.title else str(code.path.parent)
         key = digest(gradviz.__version__, before, code.text, code.args, place, sorted(drawing.items()), object, step)
         if "nofigs" in self.options:
             return None
@@ -191,7 +190,7 @@ class Picture(SphinxDirective):
         session = self.env.temp_data.get("gradviz_session") if context == "go on" else None
         if session is None:
             preamble = self.config.gradviz_preamble
-            waiting = [Code(preamble, code.path, is_inline=True)] if preamble else []
+            waiting = [Code(preamble, code.path, title="preamble")] if preamble else []
             session = Session(waiting, before=digest(preamble))
         if context is not None:
             self.env.temp_data["gradviz_session"] = session
@@ -207,11 +206,10 @@ class Picture(SphinxDirective):
             **{name: self.options[name] for name in OPTIONS if name in self.options},
         }
 
-    def place_of(self, error: GradvizError, code: Code) -> Any:
+    def place_of(self, error: Exception, code: Code) -> Any:
         """Return where to look for an error: the line of the page where that is known."""
-        line = getattr(error, "line", None)
-        if isinstance(error, CodeError) and code.is_inline and line:
-            return (self.env.docname, self.content_offset + line)
+        if isinstance(error, CodeError) and error.code is code and code.title and error.line:
+            return (self.env.docname, self.content_offset + error.line)
         return self.get_location()
 
     def listing(self, code: Code) -> nodes.Node:
@@ -219,7 +217,7 @@ class Picture(SphinxDirective):
         text = code.text.strip("\n")
         block = nodes.literal_block(text, text, language="python", linenos="linenos" in self.options)
         block["classes"].append("gradviz-source")
-        if not code.is_inline:
+        if not code.title:
             block["source"] = str(code.path)
         self.set_source_info(block)
         return block

@@ -8,6 +8,7 @@ import io
 import linecache
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from gradviz.errors import GradvizError
-from gradviz.escape import clean
+from gradviz.escape import for_terminal
 from gradviz.verbs.scripts import as_main, what_failed
 
 __all__ = ["Code", "CodeError", "Session", "within"]
@@ -25,25 +26,26 @@ CALL = compile("_gradviz_got = _gradviz_call()", "<picture>", "exec")
 
 
 class CodeError(GradvizError, RuntimeError):
-    """Code in the documentation failed; ``line`` is where, counted in the code from 1, if that is known."""
+    """Code in the documentation failed: which, and at which of its lines from 1, if that is known."""
 
-    def __init__(self, message: str, line: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, code: Code, line: int | None = None) -> None:
+        super().__init__("\n".join(map(for_terminal, message.splitlines())))
+        self.code = code
         self.line = line
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What a directive runs: its text, the file it is said to be, and its arguments."""
+    """What a directive runs: its text, the file it is said to be, its arguments, and what code in a page is called."""
 
     text: str
     path: Path  # of the script, or of the page that holds the code
     args: tuple[str, ...] = ()
-    is_inline: bool = False
+    title: str = ""
 
     def name(self, number: int) -> str:
-        """Return what tracebacks call it; ``number`` counts the pieces of code in one session."""
-        return str(self.path) if not self.is_inline else f"<code {number}>" if number > 1 else "<code>"
+        """Return what tracebacks call it; ``number`` counts the pieces of code of that title in one session."""
+        return str(self.path) if not self.title else f"<{self.title} {number}>" if number > 1 else f"<{self.title}>"
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Session:
     tree: ast.Module = field(default_factory=lambda: ast.Module([], []))
     last: list[Any] = field(default_factory=list)
     said: str = ""
-    number: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
     before: str = ""
 
     @property
@@ -73,9 +75,9 @@ class Session:
             self._run(self.waiting.pop(0))
 
     def _run(self, code: Code) -> None:
-        self.number += 1
-        name, heard = code.name(self.number), io.StringIO()
-        if code.is_inline:  # where names of variables and lines of source are looked up
+        self.counts[code.title] += 1
+        name, heard = code.name(self.counts[code.title]), io.StringIO()
+        if code.title:  # where names of variables and lines of source are looked up
             linecache.cache[name] = (len(code.text), None, code.text.splitlines(keepends=True), name)
         self.last.clear()
         self.names.update({"__file__": str(code.path), KEEP: self.last.append})
@@ -86,9 +88,9 @@ class Session:
                 exec(compiled, self.names)
         except SystemExit as stop:
             if stop.code not in {None, 0}:
-                raise CodeError(f"the code ended itself with status {clean(str(stop.code))}") from stop
+                raise CodeError(f"the code ended itself with status {stop.code}", code) from stop
         except Exception as error:
-            raise CodeError(what_failed(Path(name), error), _line_of(error, name)) from error
+            raise CodeError(what_failed(Path(name), error), code, _line_of(error, name)) from error
         finally:
             self.said += heard.getvalue()
 

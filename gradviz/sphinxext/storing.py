@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ __all__ = ["Store", "digest", "local_modules", "used_in"]
 
 PREFIX = "gradviz-"
 LENGTH = 20  # hexadecimal digits of a key
+OURS = re.compile(rf"{PREFIX}([0-9a-f]{{{LENGTH}}})(-dark)?\.(svg|pdf|png|json)")
 
 
 def digest(*parts: object) -> str:
@@ -98,7 +100,8 @@ class Store:
         """Delete what belongs to no key, here and among the images of the site."""
         for folder in (self.folder, images):
             for path in folder.glob(f"{PREFIX}*"):
-                if path.name[len(PREFIX) : len(PREFIX) + LENGTH] not in keys:
+                ours = OURS.fullmatch(path.name)
+                if ours and ours[1] not in keys:
                     path.unlink(missing_ok=True)
 
 
