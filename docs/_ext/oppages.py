@@ -34,6 +34,7 @@ The same as one table: [operations](/operations.md).
 | family | operations |
 | --- | --- |
 """
+PICTURES = "pictures"
 MOST = 12  # numbers that are written out
 CODE = ("views", "style", "transforms", "graphs")
 
@@ -50,7 +51,8 @@ def pages(folder: Path) -> dict[str, str]:
         texts = [entry(OPS[name], *made[name][1:]) for name in names]
         written[f"{FOLDER}/{family}.md"] = "\n".join([f"# {title}", "", summary, "", links, "", *texts])
         rows.append(f"| [{title}]({family}.md) | {', '.join(f'`{name}`' for name in names)} |\n")
-    index = HEADING.format(count=len(made)) + "".join(rows)
+    sheet = "".join(f"\n## {heading(family)[0]}\n\n{cards(each)}\n" for family, each in families().items())
+    index = HEADING.format(count=len(made)) + "".join(rows) + sheet
     hidden = "\n".join(["", "```{toctree}", ":hidden:", "", *families(), "```", ""])
     return {f"{FOLDER}/index.md": index + hidden, **written}
 
@@ -70,6 +72,16 @@ def families() -> dict[str, list[str]]:
     for name, op in ours().items():
         found[op.forward.__module__.rpartition(".")[2]].append(name)
     return {family: sorted(found[family]) for family in sorted(found)}
+
+
+def cards(some: list[str]) -> str:
+    """Return ops beside each other, each with its picture."""
+    parts = ["::::{container} operations"]
+    for name in some:
+        anchor = f"#op-{name.replace('_', '-')}"
+        parts += [f":::{{container}} operation\n[![{name} at work]({PICTURES}/{name}.svg)]({anchor})", ""]
+        parts += [f"[{name}]({anchor})\n:::"]
+    return "\n".join([*parts, "::::"])
 
 
 def heading(family: str) -> tuple[str, str]:
