@@ -95,6 +95,16 @@ def layers() -> Drawing:
     return gradviz.draw(placeless(loss), collapse=0, show=("name", "shape", "grad"))
 
 
+def loop(*, unfold: bool) -> Drawing:
+    """Draw the sum of the squared errors of 100 points, added up in a loop."""
+    w, b, total = Tensor(0.5, name="w"), Tensor(0.1, name="b"), 0.0
+    for i in range(100):
+        error = w * (i / 100) + b - i / 50
+        total = total + error**2
+    total.backward()
+    return gradviz.draw(placeless(total), unfold=unfold, style="boxes" if unfold else "cards")
+
+
 FIGURES: dict[str, Callable[[], Drawing]] = {
     "article": article,
     "style-cards": lambda: error_squared("cards"),
@@ -105,6 +115,8 @@ FIGURES: dict[str, Callable[[], Drawing]] = {
     "step": backward_step,
     "line": fitted_line,
     "layers": layers,
+    "fold": lambda: loop(unfold=False),
+    "unfold": lambda: loop(unfold=True),
 }
 
 

@@ -25,6 +25,8 @@ FILES = {
     "diabetes": {"run", "graph.svg", "graph.png", "log.csv"},
     "does_not_learn": {"run", "report.html"},
     "figure_styles": {f"neuron-{look}{suffix}" for look in ("circuit", "paper") for suffix in (".svg", ".pdf", ".tex")},
+    "folding": {f"{name}.svg" for name in ("line_fit", "line_fit-unfolded", "recurrence", "epochs", "branching")}
+    | {"line_fit.html"},
     "moons": {"run", "graph.svg", "layers.svg", "layers.png", "boundary.png"},
     "planted_faults": {"runs", "table.md"},
     "sin_and_slope": {"sin.png", "parabola.png"},
@@ -254,3 +256,10 @@ def test_figures_for_print_are_in_both_styles(ran):
     assert "0.73" in (out / "neuron-circuit.svg").read_text("utf-8")
     assert (out / "neuron-paper.pdf").read_bytes()[:5] == b"%PDF-"
     assert r"\begin{tikzpicture}" in (out / "neuron-paper.tex").read_text("utf-8")
+
+
+def test_loops_are_drawn_once(ran):
+    out, process = ran("folding")
+    assert "line_fit: <Drawing of 805 values drawn as 13" in process.stdout
+    assert "×1,000" in (out / "recurrence.svg").read_text("utf-8")
+    assert "rounds 3 … 99" in (out / "line_fit-unfolded.svg").read_text("utf-8")

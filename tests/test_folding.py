@@ -315,7 +315,7 @@ def test_unfold_goes_with_collapse_focus_steps_and_highlight():
 
 def test_a_fold_is_a_stack_with_its_count_on_the_box():
     svg = draw(line_fit()).svg
-    assert re.search(r">×100 \s*test_folding\.py:\d+-\d+<", svg)
+    assert re.search(r">\s*×100\s+test_folding\.py:\d+-\d+<", svg)
     assert svg.count('data-fold="test_folding.py') > 5
     assert 'transform="translate(8 -8)"' in svg
     assert draw(article(), fold=True).svg.count("data-fold") == 0

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradviz.graphs import Frame, Graph, Node
 from gradviz.transforms.blocks import common_name, label_of
-from gradviz.transforms.hashing import Ints, edge_arrays, mixed
+from gradviz.transforms.hashing import Ints, cut, edge_arrays, mixed
 from gradviz.transforms.lifting import Group
 from gradviz.transforms.repeats import Repeats
 
@@ -208,7 +208,7 @@ class Planner:
         _, which, times = np.unique(repeats.place, return_inverse=True, return_counts=True)
         once = times[which] == 1  # what only one round has, such as the value that a loop starts with
         _, firsts, of, counts = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
-        members = np.split(np.argsort(of, kind="stable"), np.cumsum(counts)[:-1])
+        members = cut(np.argsort(of, kind="stable"), counts)
         boxed = self.boxed(firsts, alone)
         outside = fixed | (once & np.array([node.kind != "op" for node in graph.nodes], bool))
         order = np.argsort(firsts, kind="stable").tolist()

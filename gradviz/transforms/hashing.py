@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gradviz.graphs import Graph, Node
 
-__all__ = ["Hashes", "Ints", "edge_arrays", "labels", "leaf_labels", "mixed", "ranges", "total"]
+__all__ = ["Hashes", "Ints", "cut", "edge_arrays", "labels", "leaf_labels", "mixed", "ranges", "total"]
 
 Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
@@ -49,6 +49,16 @@ def total(codes: Hashes, groups: Ints, count: int) -> Hashes:
     starts = np.flatnonzero(np.r_[True, sorted_groups[1:] != sorted_groups[:-1]])
     found[sorted_groups[starts]] = np.add.reduceat(codes[order], starts)
     return found
+
+
+def cut(array: Ints, sizes: Ints) -> list[Ints]:
+    """Return an array in pieces of these sizes.
+
+    >>> [piece.tolist() for piece in cut(np.arange(3), np.array([1, 2]))]
+    [[0], [1, 2]]
+    """
+    ends = np.cumsum(sizes)
+    return [array[begin:end] for begin, end in zip((ends - sizes).tolist(), ends.tolist(), strict=True)]
 
 
 def ranges(starts: Ints, lengths: Ints) -> tuple[Ints, Ints, Ints]:

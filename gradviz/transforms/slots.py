@@ -9,7 +9,7 @@ import numpy as np
 
 from gradviz.graphs import Graph
 from gradviz.graphs.nodes import Edge
-from gradviz.transforms.hashing import Ints, edge_arrays, mixed
+from gradviz.transforms.hashing import Ints, cut, edge_arrays, mixed
 
 __all__ = ["OUT", "Origins", "Slots", "ordered_links", "slots_of"]
 
@@ -89,7 +89,7 @@ def slots_of(graph: Graph, of: Ints, kinds: Sequence[str], handed_on: np.ndarray
     at = ahead[first]
     turn = np.where(folded[end[at]], slot[first], first)  # a fold by argument, others in the order they come in
     order = np.lexsort((start[at], turn, end[at]))
-    members = np.split(ahead[np.argsort(which, kind="stable")], np.cumsum(sizes)[:-1]) if len(first) else []
+    members = cut(ahead[np.argsort(which, kind="stable")], sizes)
     inputs: list[list[int]] = [[] for _ in kinds]
     keys, parts = [], []
     for number in order.tolist():
@@ -124,7 +124,7 @@ def _carried(
     _, first, which, sizes = np.unique(
         mixed(end[back], start[back]), return_index=True, return_inverse=True, return_counts=True
     )
-    parts = np.split(back[np.argsort(which, kind="stable")], np.cumsum(sizes)[:-1]) if len(first) else []
+    parts = cut(back[np.argsort(which, kind="stable")], sizes)
     keys = list(zip(start[back[first]].tolist(), end[back[first]].tolist(), strict=True))
     found: dict[int, list[int]] = {}
     for one, other in sorted(keys):

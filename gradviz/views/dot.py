@@ -352,7 +352,7 @@ class Clusters:
         import graphviz
 
         count = self.counts.get(scope)
-        label = scope[-1] if count is None else f"×{count:,}  {escape.clean(scope[-1], 60)}"
+        label = scope[-1] if count is None else f"\u2002×{count:,}  {escape.clean(scope[-1], 60)}"
         attributes = self.writer.scope_attributes() | {"label": escape.for_dot(label, 80 if count else 60)}
         if count is not None:
             attributes["class"] = "gv-scope gv-fold"

@@ -285,7 +285,9 @@ class Page:
 
 
 def stacked(outline: ET.Element) -> Iterator[ET.Element]:
-    """Yield the outlines of two more boxes behind the box of a fold."""
+    """Yield the outlines of two more boxes behind the box of a fold; one that can be seen through has none."""
+    if outline.get("fill", "none") in {"none", "transparent"}:
+        return
     for by, opacity in ((8, "0.5"), (4, "0.8")):
         behind = shape(outline.tag, "", **{name.replace("-", "_"): value for name, value in outline.attrib.items()})
         behind.set("transform", f"translate({by} {-by})")
