@@ -69,11 +69,12 @@ def main() -> int:
         loss.backward()
         picture = gradviz.draw(loss, title=make.__doc__.splitlines()[0])
         print(f"{make.__name__}: {picture!r}")
-        picture.save(out / f"{make.__name__}.svg")
+        print(f"wrote {picture.save(out / f'{make.__name__}.svg')}")
     fit = line_fit()
     fit.backward()
-    gradviz.draw(fit, unfold=True, style="boxes").save(out / "line_fit-unfolded.svg")
-    print(f"wrote {gradviz.draw(fit).save(out / 'line_fit.html')}, with folds to click on")
+    opened = gradviz.draw(fit, unfold=True, style="boxes")
+    print(f"wrote {opened.save(out / 'line_fit-unfolded.svg')}")
+    print(f"wrote {gradviz.draw(fit).save(out / 'line_fit.html')}")
     return 0
 
 
