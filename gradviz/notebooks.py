@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gradviz.debugger.births import Birth
+from gradviz.debugger.check import Mismatch
 from gradviz.debugger.events import Step, Steps
 from gradviz.engine import GradcheckReport
 from gradviz.errors import GradvizError
@@ -19,6 +21,7 @@ from gradviz.rules.findings import Finding
 from gradviz.tracing.comparing import RunDiff
 from gradviz.tracing.descent import Descent
 from gradviz.tracing.framediff import FrameDiff
+from gradviz.tracing.many import Runs
 from gradviz.tracing.reading import Run
 
 __all__ = ["attach"]
@@ -50,6 +53,9 @@ def attach() -> None:
         GraphDiff: listing,
         RunDiff: listing,
         FrameDiff: listing,
+        Birth: listing,
+        Mismatch: listing,
+        Runs: overview,
     }
     for kind, make in makers.items():
         kind._repr_html_ = _careful(make)  # type: ignore[attr-defined]
@@ -152,6 +158,11 @@ def _finding_lines(found: Finding) -> Iterator[str]:
     places = ", ".join(found.places())
     yield f"<br>{for_html(places, 1000)}" if places else ""
     yield f"<br><i>{for_html(found.advice, 2000)}</i>" if found.advice else ""
+
+
+def overview(runs: Runs) -> str:
+    """Return a line for every run."""
+    return listing(runs.summary())
 
 
 def listing(x: Any) -> str:

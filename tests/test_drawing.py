@@ -118,7 +118,7 @@ def test_a_display_that_cannot_be_drawn_falls_back_to_text_and_says_why(tmp_path
     bundle = drawing._repr_mimebundle_()
     assert list(bundle) == ["text/plain"]
     assert "(not drawn: no program named dot" in bundle["text/plain"]
-    assert drawing._repr_html_().startswith("<pre>")
+    assert drawing._repr_html_().startswith("<pre ")
 
 
 def test_a_display_survives_any_error():

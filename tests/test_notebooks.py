@@ -62,9 +62,15 @@ def test_steps_are_a_slider_in_a_frame_that_reaches_nothing(shown):
 def test_runs_are_reports(shown, run):
     assert shown(run.run)["text/html"].startswith("<iframe ")
     bundle = shown(run)
-    assert bundle["text/html"].startswith("<pre>Descent(")
+    assert bundle["text/html"].startswith("<pre ")
     assert bundle["text/html"].count("<iframe") == 1
     assert bundle["text/plain"].startswith("Descent(")
+
+
+def test_many_runs_are_a_line_each(shown, run):
+    html = shown(gradviz.open_runs(run.run.path.parent / "*"))["text/html"]
+    assert "line" in html
+    assert "5" in html
 
 
 def test_checks_findings_and_differences(shown):
@@ -76,7 +82,7 @@ def test_checks_findings_and_differences(shown):
     assert "Look &amp; see" in html
     difference = frame.graph.diff(gradviz.graph(Tensor(1.0) * 2))
     assert isinstance(difference, GraphDiff)
-    assert shown(difference)["text/html"].startswith("<pre>")
+    assert shown(difference)["text/html"].startswith("<pre ")
 
 
 def test_what_is_too_large_is_said_in_words(shown):
@@ -104,7 +110,7 @@ def test_a_display_never_raises(shown, monkeypatch):
     html = shown(frame)["text/html"]
     assert "(not drawn: RuntimeError: &lt;i&gt;" in html
     assert "\x1b" not in html
-    assert shown(Frame(Graph(()), [], []))["text/html"].startswith("<pre>")
+    assert shown(Frame(Graph(()), [], []))["text/html"].startswith("<pre ")
     assert shown(gradviz.steps(Frame(Graph(()), [], [])))["text/html"]
 
 

@@ -28,7 +28,9 @@ MEDIA = re.compile(r"@media \(prefers-color-scheme:dark\)\{((?:[^{}]*\{[^{}]*\})
 FOLLOWS = re.compile(r"@media \(prefers-color-scheme:dark\)")
 IDENTITY = re.compile(r'<svg [^>]*?\bid="([\w-]+)"')
 BOX = "width:fit-content;max-width:100%;box-sizing:border-box;overflow-x:auto;padding:8px;border-radius:6px"
-FRAME = "display:block;width:100%;border:0;border-radius:6px;resize:vertical;overflow:auto"
+TEXT = "font-family:ui-monospace,Menlo,Consolas,monospace;line-height:1.4;overflow-x:auto"
+EDGE = "box-sizing:border-box;border:1px solid #8884;border-radius:6px"
+FRAME = f"display:block;width:100%;{EDGE};resize:vertical;overflow:auto"
 
 
 def themed(svg: str) -> str:
@@ -68,7 +70,8 @@ def framed(page: str, height: int, title: str) -> str:
 def preformatted(text: str) -> str:
     """Return text as it is in a terminal.
 
-    >>> preformatted("a < b")
-    '<pre>a &lt; b</pre>'
+    >>> preformatted("a < b").partition(">")[2]
+    'a &lt; b</pre>'
     """
-    return "<pre>" + "\n".join(escape.for_html(line, limit=None) for line in text.splitlines()) + "</pre>"
+    lines = "\n".join(escape.for_html(line, limit=None) for line in text.splitlines())
+    return f'<pre style="{TEXT}">{lines}</pre>'
