@@ -1,9 +1,10 @@
-"""The directive ``curve``: a plot by a function of ``curves_of_the_tutorial.py``, drawn while the page is made.
+"""The directives ``curve`` and ``live``: a plot, or a page to try, by a function of ``curves_of_the_tutorial.py``.
 
 The SVG that matplotlib writes is given colours that follow the theme of the page, and the page's font.
 """
 
 import hashlib
+import html
 import importlib
 import re
 from pathlib import Path
@@ -18,6 +19,7 @@ from gradviz.views.plot import render
 
 MODULE = "curves_of_the_tutorial"
 FOLDER = "gallery/curves"
+LIVE = "live"
 DARK = {  # the colours of the plots, in a dark page
     "#1b2430": "#e3e7eb",
     "#66717d": "#9aa5b1",
@@ -53,6 +55,26 @@ class Curve(SphinxDirective):
         return [figure]
 
 
+class Live(SphinxDirective):
+    """A page of gradviz in a frame, for readers with scripts; the others get a link."""
+
+    required_arguments = 1
+    option_spec: ClassVar[Any] = {"title": directives.unchanged_required, "height": directives.nonnegative_int}
+
+    def run(self) -> list[nodes.Node]:
+        """Make the page, and return the frame."""
+        name, title = self.arguments[0], html.escape(self.options["title"])
+        module = importlib.import_module(MODULE)
+        self.env.note_dependency(module.__file__)
+        path = Path(self.env.app.outdir, LIVE, f"{name}.html")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(getattr(module, name)(), encoding="utf-8")
+        place = "../" * self.env.docname.count("/") + f"{LIVE}/{name}.html"
+        frame = f'<iframe class="live" src="{place}" title="{title}" loading="lazy" height="{self.options["height"]}">'
+        link = f'<p><a href="{place}">{title}, as a page of its own</a></p>'
+        return [nodes.raw("", f"{frame}</iframe>{link}", format="html")]
+
+
 def themed(svg: str, name: str) -> str:
     """Return the SVG of a plot with its colours as variables that are others in a dark page.
 
@@ -72,4 +94,5 @@ def themed(svg: str, name: str) -> str:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx about it."""
     app.add_directive("curve", Curve)
+    app.add_directive("live", Live)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

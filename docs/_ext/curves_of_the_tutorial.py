@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -226,3 +227,26 @@ def moons(axes: Axes) -> None:
         axes.plot(*points[lower == which].T, marker, color=colour, markersize=4)
     axes.set(aspect="equal")
     axes.grid(visible=False)
+
+
+def steps_page() -> str:
+    """Return the page that goes through the article's example, one operation at a time."""
+    a, b = Tensor(2.0, name="a"), Tensor(3.0, name="b")
+    c = (a + b) * 2
+    e = np.sin(c)
+    with tempfile.TemporaryDirectory() as folder:
+        return gradviz.steps(e).save(Path(folder, "steps.html")).read_text("utf-8")
+
+
+def report_page() -> str:
+    """Return the report of the line fit."""
+    x = np.arange(-0.5, 0.5, 0.01)
+    y = x + np.random.default_rng(0).normal(0, 0.2, x.shape)
+
+    def loss(w: Any, b: Any) -> Any:
+        error = y - (w * x + b)
+        return (error * error).mean()
+
+    with tempfile.TemporaryDirectory() as folder:
+        gradviz.descend(loss, {"w": 0.1, "b": 1.0}, lr=0.08, steps=100, trace=f"{folder}/line")
+        return Path(gradviz.open_run(f"{folder}/line").save(f"{folder}/line.html")).read_text("utf-8")
