@@ -36,7 +36,7 @@ def compile(f: Callable[..., Any]) -> Compiled:
     ``value_and_grad(compile(f))`` and ``compile(value_and_grad(f))`` are the same function.
 
     The code is good for one structure. It is checked against the engine when it is made (equal but for the
-    last bit of a sine or cosine of single numbers), and ``f`` is recorded again when the shapes or
+    sign of a zero, and the last bit of a sine or cosine of single numbers), and ``f`` is recorded again when the shapes or
     dtypes of arguments change, when ``if``, ``float()`` or ``.item()`` get another answer from a Tensor than
     before, or when globals, closures and attributes that ``f`` reads have changed. Arguments that are no floats,
     arrays or Tensors (an ``int``, a ``str``) are part of the structure. What cannot be replayed, random

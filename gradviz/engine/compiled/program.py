@@ -163,7 +163,24 @@ class Program:
         """Return the name of ``a sign b``, elementwise."""
         if sign == "*" and self.kinds[a].dtype is None and self.literals.get(a) == 1.0:
             return b if self.kinds[b].dtype is None or self.kinds[b].dtype.kind == "f" else self._binary(sign, a, b)
-        return self._binary(sign, a, b)
+        return self._without_signs(sign, a, b)
+
+    def _without_signs(self, sign: str, a: int, b: int) -> int:
+        """Take the signs out of the operands: ``x + -y`` is ``x - y`` to the last bit, and one pass less."""
+        x, y = self.negated(a), self.negated(b)
+        if x is None and y is None:
+            return self._binary(sign, a, b)
+        if sign in "*/":
+            made = self.binary(sign, a if x is None else x, b if y is None else y)
+            return self.negative(made) if (x is None) != (y is None) else made
+        if y is not None:
+            return self.binary("-" if sign == "+" else "+", a, y)
+        return self.binary("-", b, x) if sign == "+" and x is not None else self._binary(sign, a, b)
+
+    def negated(self, a: int) -> int | None:
+        """Return what a name is the negative of, if it is an array that was made so."""
+        step = self.steps.get(a)
+        return step.args[0] if step is not None and step.template == "-{}" and step.kind.dtype is not None else None
 
     def _binary(self, sign: str, a: int, b: int) -> int:
         kind = broadcast(self.kinds[a], self.kinds[b])
@@ -171,6 +188,9 @@ class Program:
 
     def negative(self, a: int) -> int:
         """Return the name of ``-a``."""
+        inner = self.negated(a)
+        if inner is not None:
+            return inner
         return self.step("-{}", (a,), self.kinds[a], fresh=True)
 
     def needed(self, outputs: Sequence[int]) -> list[int]:

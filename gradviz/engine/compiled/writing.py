@@ -256,13 +256,16 @@ def _kind(line: Line) -> Kind:
 
 def _unbroadcast(program: Program, c: int, shape: tuple[int, ...]) -> int:
     """Sum over the axes along which a value of ``shape`` was broadcast, as the engine does."""
+    inner = program.negated(c)
+    if inner is not None:  # a smaller array to change the sign of
+        return program.negative(_unbroadcast(program, inner, shape))
     have = program.kinds[c]
     extra = len(have.shape) - len(shape)
     if have.shape[extra:] == shape:
         axes = tuple(range(extra))
         return program.step(f"np.add.reduce({{}}, axis={axes})", (c,), Kind(shape, have.dtype), fresh=True)
     axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and have.shape[i + extra] != 1))
-    text = f"np.add.reduce({{}}, axis={axes}, keepdims=True).reshape({shape})"
+    text = f"np.add.reduce({{}}, axis={axes}, keepdims=True)" + (f".reshape({shape})" if extra else "")
     return program.step(text, (c,), Kind(shape, have.dtype), fresh=True)
 
 
