@@ -35,10 +35,10 @@ def compile(f: Callable[..., Any]) -> Compiled:
     numbers compose it with `grad` and `value_and_grad`, in either order:
     ``value_and_grad(compile(f))`` and ``compile(value_and_grad(f))`` are the same function.
 
-    The code is good for one structure. It is checked against the engine when it is made (equal but for the
-    sign of a zero, and the last bit of a sine or cosine of single numbers), and ``f`` is recorded again when the shapes or
-    dtypes of arguments change, when ``if``, ``float()`` or ``.item()`` get another answer from a Tensor than
-    before, or when globals, closures and attributes that ``f`` reads have changed. Arguments that are no floats,
+    The code is good for one structure. It is checked against the engine when it is made: equal, but for the
+    sign of a zero and the last bit of a sine or cosine of single numbers. ``f`` is recorded again when the
+    shapes or dtypes of arguments change, when ``if``, ``float()`` or ``.item()`` get another answer from a Tensor
+    than before, or when globals, closures and attributes that ``f`` reads have changed. Arguments that are no floats,
     arrays or Tensors (an ``int``, a ``str``) are part of the structure. What cannot be replayed, random
     numbers above all, is left to the engine, with a `GradvizWarning` that says why.
 
