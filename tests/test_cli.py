@@ -119,6 +119,17 @@ def test_draw_binary_to_a_pipe(script, capsysbinary):
     assert capsysbinary.readouterr().out.startswith(b"\x89PNG")
 
 
+def test_draw_folds_and_unfolds(tmp_path, monkeypatch, capsys):
+    text = "from gradviz import Tensor\nw = Tensor(1.0)\nfor _ in range(9):\n    w = w * 2.0\n"
+    (tmp_path / "loop.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    for options, lines in (([], 18), (["--fold", "yes"], 1), (["--unfold"], 5), (["--unfold", "loop.py:4"], 5)):
+        assert main(["draw", "loop.py:w", *options, "-o", "-", "--format", "dot"]) == 0
+        assert capsys.readouterr().out.count(" -> op") >= lines
+    assert main(["draw", "loop.py:w", "--unfold", "nothing"]) == 2
+    assert "no fold is named 'nothing'" in capsys.readouterr().err
+
+
 def test_draw_an_attribute_and_script_arguments(script, capsys):
     assert main(["draw", "script.py:box.inner", "--show", "name,local", "--", "--epochs", "3"]) == 0
     assert "hello from the script --epochs 3" in capsys.readouterr().err

@@ -176,6 +176,17 @@ def test_a_gradient_that_reached_some_rounds_says_how_many():
     assert f"in {partly[0].attrs['reached']} of 5" in draw(Frame(whole.graph, whole.values, grads), fold=True).svg
 
 
+def test_closed_scopes_are_not_rounds_of_one_loop_because_one_line_called_them():
+    line = Source("net.py", 3, 0, 9)
+    nodes = [Node(0, "x", "input", "input")]
+    for name in ("norm", "up", "down"):
+        for op in ("sin", "cos"):
+            i = len(nodes)
+            nodes.append(Node(i, f"{op}{i}", op, "op", (i - 1,), source=line, scope=(name,)))
+    whole = Frame(Graph(tuple(nodes), (6,)), [1.0] * 7, [1.0] * 7)
+    assert names(draw(whole, fold=True, collapse=0).frame) == ["x", "norm", "up", "down"]
+
+
 # -- laws
 
 

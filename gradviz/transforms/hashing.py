@@ -97,8 +97,10 @@ def labels(graph: Graph, ids: Iterable[int], *, lines: bool = True) -> tuple[Has
     for id in ids:
         node = graph.nodes[id]
         source = node.source
-        if source is None or not lines:
-            key: Any = (node.op, node.shape, node.dtype, node.attrs, node.scope)
+        if node.op == "scope":  # closed scopes are alike by name: one line may have called them all
+            key: Any = (node.name, node.shape, node.scope)
+        elif source is None or not lines:
+            key = (node.op, node.shape, node.dtype, node.attrs, node.scope)
         else:
             known_lines += 1
             key = (source.file, source.line, source.column, source.end_column, node.op, node.shape, node.scope)

@@ -185,6 +185,7 @@ class Builder:
         self.slots = slots
         self.origins: Origins = slots.origins
         self.exits = slots.exits
+        self.has_folds = any(node.attrs and "folded" in node.attrs for node in self.graph.nodes)
         self.takes_over = {node.id for node in self.graph.nodes if node.attrs and "carried" in node.attrs}
 
     def nodes(self) -> tuple[Node, ...]:
@@ -216,7 +217,7 @@ class Builder:
             return Node(number, group.name, "scope", "op", inputs, shape, dtype, attrs, scope)
         formulas = self.formulas(first, number, len(inputs))
         if group.kind == "folded":
-            extra["folded"] = len(group.members)
+            extra["folded"] = self.count(group)
             reached = sum(self.frame.grads[member] is not None for member in group.members)
             if 0 < reached < len(group.members):
                 extra["reached"] = reached
@@ -225,6 +226,12 @@ class Builder:
         if group.kind == "single":
             return changed
         return replace(changed, name=group.name, shape=(len(group.members), *first.shape))
+
+    def count(self, group: Group) -> int:
+        """Return how many nodes a fold stands for; some may be folds themselves."""
+        if not self.has_folds:
+            return len(group.members)
+        return sum(self.graph.nodes[member].attrs.get("folded", 1) for member in group.members)
 
     def carried_before(self, group: Group) -> Iterator[int]:
         """Yield what nodes that were folded before take over from the round before."""

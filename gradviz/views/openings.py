@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gradviz.errors import LayoutError
@@ -16,6 +17,9 @@ __all__ = ["Opening", "openings"]
 MOST = 12  # pictures of opened folds
 LARGEST = 250  # nodes of one
 TOTAL = 1000  # nodes of all together
+SCREEN = (1500.0, 850.0)  # pixels
+LEGIBLE = 0.6
+SIZE = re.compile(r'<svg [^>]*? width="([\d.]+)" height="([\d.]+)"')
 
 Path = tuple[str, ...]
 
@@ -66,9 +70,25 @@ def opened(drawing: Drawing, path: Path, room: int) -> Opening | None:
     if len(found.frame.graph) > room:
         return None
     try:
-        return Opening(path, found, found.svg)
+        best = max(looks(found), key=scale)
     except LayoutError:  # too slow: the page does without it
         return None
+    return Opening(path, best, best.svg)
+
+
+def looks(drawing: Drawing) -> Iterator[Drawing]:
+    """Yield the picture as it is and, where it is too large for a screen, on single lines, across and down."""
+    yield drawing
+    if scale(drawing) >= LEGIBLE or drawing.options.style not in {"cards", "boxes"}:
+        return
+    for direction in ("LR", "TB"):
+        yield replace(drawing, options=replace(drawing.options, style="compact", direction=direction))
+
+
+def scale(drawing: Drawing) -> float:
+    """Return how large a picture can be on a screen, at most 1."""
+    found = SIZE.search(drawing.svg)
+    return min(1.0, *(room / float(size) for room, size in zip(SCREEN, found.groups(), strict=True))) if found else 1.0
 
 
 def closed_folds(drawing: Drawing) -> Iterator[Path]:
