@@ -42,13 +42,6 @@ def test_every_public_name_is_in_the_reference(pages):
     ] == []
 
 
-def test_every_public_name_is_sorted_into_a_group(pages):
-    reference = pages("referencepages")
-    sorted_in = {name for names in reference.GROUPS.values() for name in names.split()}
-    functions = set(reference.functions.__all__) | {"GradvizError"}
-    assert set(gradviz.__all__) - sorted_in - functions == set()
-
-
 def test_every_operation_has_a_picture_of_a_sample(pages, monkeypatch, tmp_path):
     gallery, drawn = pages("oppages"), {}
     monkeypatch.setattr(gallery, "draw_all", lambda folder, drawings: drawn.update(drawings))

@@ -24,7 +24,7 @@ GROUPS = {
     "Tensors and gradients": "Tensor tensor constant TensorValue grad value_and_grad jacobian hessian numerical_grad"
     " gradcheck GradcheckReport no_grad scope gc_paused register_op compile to_python",
     "Graphs and frames": "graph frame capture Graph Frame Node Source GraphDiff to_networkx from_networkx",
-    "Pictures": "draw Drawing make_dot animate",
+    "Pictures": "draw Drawing make_dot animate Animation",
     "Runs": "trace Trace descend Descent open_run Run open_runs Runs Finding diff RunDiff FrameDiff Divergence",
     "Steps and the debugger": "steps Steps Step Contribution Position Debugger Birth Mismatch debug breakpoint"
     " debugging post_mortem",
