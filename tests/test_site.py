@@ -83,6 +83,15 @@ def test_an_example_that_fails_fails_the_build(pages, tmp_path):
         pages("examplepages").result(script, tmp_path / "results")
 
 
+def test_of_an_example_that_takes_long_only_the_source_is_shown(pages, monkeypatch, tmp_path):
+    gallery = pages("examplepages")
+    monkeypatch.setattr(gallery, "LIMIT", 0.2)
+    script = tmp_path / "slow.py"
+    script.write_text('"""Slow."""\nimport time\ntime.sleep(60)\n', encoding="utf-8")
+    assert gallery.result(script, tmp_path / "results") is None
+    assert "It is not run while this site is built." in gallery.page("slow", script, None, tmp_path)
+
+
 def test_every_page_is_in_the_contents(pages):
     text = pages("sitepages").contents(DOCS)
     listed = text.split()

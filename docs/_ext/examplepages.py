@@ -20,7 +20,7 @@ import gradviz
 
 FOLDER = "gallery/examples"
 EXAMPLES = Path(__file__).parents[2] / "examples"
-LIMIT = 60  # seconds
+LIMIT = 45  # seconds; of an example that takes longer only the source is shown
 LINES = 60  # of output
 SHOWN = {  # several processes, a scheduler, PyTorch or JAX: too much for the build of a page
     "planted_faults": [],
@@ -67,25 +67,35 @@ def docstring(path: Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
 
 
-def result(path: Path, place: Path) -> str:
-    """Run an example, unless its result is known; return what it has printed, and leave its pictures in ``place``."""
+def result(path: Path, place: Path) -> str | None:
+    """Return what an example has printed, now or before, and leave its pictures in ``place``."""
     key, kept = mark(path), place / "result.json"
     if kept.is_file() and (old := json.loads(kept.read_text("utf-8")))["key"] == key:
-        return str(old["printed"])
+        printed: str | None = old["printed"]
+        return printed
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="example-") as scratch:
-        done = subprocess.run(
-            [sys.executable, str(path)], cwd=scratch, capture_output=True, text=True, encoding="utf-8",
-            timeout=LIMIT, check=False, env={**os.environ, "MPLBACKEND": "Agg", "NO_COLOR": "1", "COLUMNS": "100"},
-        )  # fmt: skip
-        if done.returncode and "this example needs" not in done.stderr:
-            raise RuntimeError(f"{path.name} failed\n{done.stderr}")
-        for picture in pictures(Path(scratch, "out", path.stem)):
+        printed = run(path, scratch)
+        for picture in pictures(Path(scratch, "out", path.stem)) if printed is not None else ():
             shutil.copy(picture, place / picture.name)
-    printed = done.stdout.replace(os.sep, "/") + done.stderr
     kept.write_text(json.dumps({"key": key, "printed": printed}), encoding="utf-8")
     return printed
+
+
+def run(path: Path, folder: str) -> str | None:
+    """Run an example in a folder and return what it has printed; None if it takes too long."""
+    here = {**os.environ, "MPLBACKEND": "Agg", "NO_COLOR": "1", "COLUMNS": "100"}
+    try:
+        done = subprocess.run(
+            [sys.executable, str(path)], cwd=folder, capture_output=True, text=True, encoding="utf-8",
+            timeout=LIMIT, check=False, env=here,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return None
+    if done.returncode and "this example needs" not in done.stderr:
+        raise RuntimeError(f"{path.name} failed\n{done.stderr}")
+    return done.stdout.replace(os.sep, "/") + done.stderr
 
 
 def mark(path: Path) -> str:
