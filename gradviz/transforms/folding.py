@@ -54,8 +54,9 @@ def loops_of(graph: Graph, repeats: Repeats) -> list[Loop]:
             inside, scopes = loop.run.scopes[0][:-1], tuple(scope[-1] for scope in loop.run.scopes)
             name = ".".join([*inside, loop.run.label])
         else:
-            around = [node.scope for node in nodes if node.kind == "op"] or [node.scope for node in nodes]
-            inside, scopes, name = around[0][: common_length(around)], (), lines_of(nodes)
+            ops = [node for node in nodes if node.kind == "op"] or nodes
+            inside, scopes = ops[0].scope[: common_length([node.scope for node in ops])], ()
+            name = lines_of(ops)
         name = unique(name, taken)
         found.append(Loop(name, loop.count, loop.parent, len(inside), inside, scopes))
     return found
@@ -95,16 +96,15 @@ def common_length(scopes: Sequence[tuple[str, ...]]) -> int:
 
 
 def lines_of(nodes: Sequence[Node]) -> str:
-    """Return where the nodes of a loop were made: the file, and the lines if they are in one; else what they are.
+    """Return where the ops of a loop were made: the file, and the lines if they are in one; else what they are.
 
     >>> from gradviz.graphs import Source
     >>> lines_of([Node(0, "x", "sin", "op", source=Source("a/fit.py", 12)), Node(1, "y", "cos", "op")])
     'fit.py:12'
     """
     places = {(node.source.file, node.source.line) for node in nodes if node.source is not None}
-    ops = [node for node in nodes if node.kind == "op"]
     if not places:
-        return "block of " + ", ".join(node.op for node in ops[:3]) + (" …" if len(ops) > 3 else "")
+        return "block of " + ", ".join(node.op for node in nodes[:3]) + (" …" if len(nodes) > 3 else "")
     file = min(places, key=lambda place: (-sum(place[0] == other for other, _ in places), place))[0]
     lines = sorted(line for name, line in places if name == file)
     short = PureWindowsPath(PurePath(file).name).name
