@@ -19,6 +19,7 @@ from gradviz.engine import modes
 from gradviz.engine.leaves import next_key
 from gradviz.engine.registry import OPS, recording_function
 from gradviz.errors import GradvizTypeError, GradvizWarning, NonScalarError
+from tests.hostile import HOSTILE
 
 
 class Counter:
@@ -776,3 +777,28 @@ def test_a_module_itself():
     x = np.ones((3, 2))
     assert same(fast(x).data, model(x).data)
     assert fast.recordings == 1
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_of_functions(name):
+    def f(x):
+        return x * 2.0
+
+    f.__name__ = name
+    fast = value_and_grad(compile(f))
+    assert fast(1.0) == (2.0, 2.0)
+    assert repr(fast).isprintable()
+    gone = lambda x: None
+    gone.__name__ = name
+    with pytest.warns(GradvizWarning, match="returns a NoneType") as told:
+        compile(gone)(1.0)
+    assert str(told[0].message).isprintable()
+
+
+def test_the_source_is_that_of_the_code_that_ran():
+    fast = compile(lambda x: x * 2.0 if np.ndim(x) else x * 3.0)
+    fast(1.0)
+    fast(np.ones(2))
+    assert "2.0" in fast.source
+    fast(1.0)
+    assert "3.0" in fast.source

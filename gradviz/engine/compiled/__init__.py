@@ -81,8 +81,9 @@ class Compiled:
         self._several = isinstance(chosen, tuple)
         self._argnums: tuple[int, ...] = chosen if self._several else (chosen,)
         self._is_rising = bool(what) and all(0 <= a < b for a, b in pairwise((*self._argnums, math.inf)))
-        title = getattr(f, "__name__", type(f).__name__)
-        self._replays = Replays(f, self._argnums if what else None, str(title), what)
+        name = str(getattr(f, "__name__", type(f).__name__))[:60]
+        title = name if name.isprintable() else ascii(name)
+        self._replays = Replays(f, self._argnums if what else None, title, what)
         self._made: dict[Any, Compiled] = {}
         self._quick: dict[int, Case] = {}  # by the number of floats
 

@@ -67,16 +67,11 @@ class Replays:
         self.chosen = chosen
         self.title = title
         self.recordings = 0
+        self.latest: Case | None = None  # the one that was found last
         self._known: OrderedDict[Any, _Known] = OrderedDict()
         self._lock = threading.RLock()
         self._told: set[str] = set()
         self._numbers_of: dict[int, frozenset[int]] = {}
-
-    @property
-    def latest(self) -> Case | None:
-        """The case that was used last."""
-        known = next(reversed(self._known.values()), None)
-        return known.cases[0] if known is not None and known.cases else None
 
     def found(self, args: tuple[Any, ...], kwargs: dict[str, Any], choose: Choose) -> Found | Doubt | None:
         """Return the case that fits and the result of the function ``choose`` names; the rest is left to the engine."""
@@ -101,6 +96,7 @@ class Replays:
                 except Exception:
                     return None
                 if result is not MISSED:
+                    self.latest = case
                     if case is not known.cases[0]:
                         known.cases = [case, *(c for c in known.cases if c is not case)]
                     return Found(case, what, result, given, inputs)
@@ -147,6 +143,7 @@ class Replays:
             known.recordings += 1
             self.recordings += 1
             known.cases = [case, *known.cases[: CASES - 1]]
+            self.latest = case
         inputs = case.inputs(given.values)
         what = choose(case)
         result = case.function(what)(*inputs)

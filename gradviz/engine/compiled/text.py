@@ -32,7 +32,7 @@ def function_of(program: Program, outputs: Sequence[int | None], title: str) -> 
         "np": np,
         "math": math,
     }
-    exec(compile(source, f"<gradviz: {title}>", "exec", dont_inherit=True), names)
+    exec(compile(source, f"<gradviz: {title!a}>", "exec", dont_inherit=True), names)
     return names["run"], source
 
 

@@ -180,7 +180,9 @@ class _Page:
         if phrase is None:
             raise NoWordsError(
                 f"to_python has no words for the op {words.op!r}, which computes {self.pieces[i].name[:60]!r}",
-                hint="gradviz.compile runs it; to_python writes arithmetic, elementary functions, sums and products",
+                hint="give the loss of the function itself, before it was compiled"
+                if words.op == "compiled"
+                else "gradviz.compile runs it; to_python writes arithmetic, elementary functions, sums and products",
             )
         return phrase
 
