@@ -103,7 +103,7 @@ class _Page:
         used = data + helper + head + whole
         imports = [f"import {name}" + (" as np" if name == "numpy" else "") for name in ("math", "numpy")
                    if f"{'np' if name == 'numpy' else name}." in used]  # fmt: skip
-        top = "\n".join(imports) + "\n\n" if imports else ""
+        top = "\n\n".join(imports) + "\n\n" if imports else ""
         return top + (data + "\n\n" if data else "\n" if imports else "") + helper + head + whole
 
     # -- the parts ------------------------------------------------------------------------------
@@ -232,6 +232,8 @@ class _Page:
             self.lines.append((f"{had} = {text}", because))
         elif self.pieces[x].shape:
             self.lines.append((f"{had} = {had} + {text}", because))
+        elif text.startswith("-") and not {" + ", " - "} & {text[i : i + 3] for i in range(len(text))}:
+            self.lines.append((f"{had} -= {text[1:]}", because))
         else:
             self.lines.append((f"{had} += {text}", because))
 

@@ -180,7 +180,9 @@ def _getitem(words: Words) -> Phrase | None:
     index = _index(words.attrs["index"])
     if index is None or not words.shapes[0]:
         return None
-    return Phrase(f"{{a}}[{index}]", (f"scatter({{g}}, {words.shapes[0]}, np.s_[{index}])",))
+    is_plain = not isinstance(words.attrs["index"], tuple | slice)
+    where = index if is_plain else f"np.s_[{index}]"
+    return Phrase(f"{{a}}[{index}]", (f"scatter({{g}}, {words.shapes[0]}, {where})",))
 
 
 def _index(index: Any) -> str | None:

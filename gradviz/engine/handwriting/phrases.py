@@ -55,6 +55,7 @@ def _numpy(text: str, *slopes: str | None) -> tuple[Phrase, Phrase]:
 SIGMOID = "1 / (1 + {m}.exp(-{a}))"
 TIES = "{g} * (({a} %s {b}) + 0.5 * ({a} == {b}))", "{g} * (({b} %s {a}) + 0.5 * ({a} == {b}))"
 
+LARGER, SMALLER = (tuple(slope % sign for slope in TIES) for sign in "><")
 ANGLE = "{g} * {b} / ({a} ** 2 + {b} ** 2)", "-{g} * {a} / ({a} ** 2 + {b} ** 2)"
 
 # For single numbers, and for arrays.
@@ -108,8 +109,8 @@ PHRASES: dict[str, tuple[Phrase, Phrase]] = {
     "sigmoid": _plain(SIGMOID, "{g} * {y} * (1 - {y})"),
     "softplus": _numpy("np.logaddexp(0, {a})", "{g} / (1 + np.exp(-{a}))"),
     "silu": _plain("{a} / (1 + {m}.exp(-{a}))", "{g} * ({y} + (1 - {y}) / (1 + {m}.exp(-{a})))"),
-    "maximum": _numpy("np.maximum({a}, {b})", TIES[0] % ">", TIES[1] % ">"),
-    "minimum": _numpy("np.minimum({a}, {b})", TIES[0] % "<", TIES[1] % "<"),
+    "maximum": _two(Phrase("max({a}, {b})", LARGER), Phrase("np.maximum({a}, {b})", LARGER)),
+    "minimum": _two(Phrase("min({a}, {b})", SMALLER), Phrase("np.minimum({a}, {b})", SMALLER)),
     "where": _numpy("np.where({a}, {b}, {c})", None, "np.where({a}, {g}, 0)", "np.where({a}, 0, {g})"),
     "sign": _numpy("np.sign({a})", None),
     "floor": _plain("{m}.floor({a})", None),
