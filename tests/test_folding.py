@@ -332,6 +332,14 @@ def test_a_fold_is_a_stack_with_its_count_on_the_box():
     assert draw(article(), fold=True).svg.count("data-fold") == 0
 
 
+def test_mermaid_shows_the_count_and_what_is_handed_on():
+    from gradviz.views.mermaid import to_mermaid
+
+    text = to_mermaid(draw(line_fit()))
+    assert re.search(r"""subgraph s1\["×100 test#?_?.*folding""", text)
+    assert re.search(r"""n(\d+) -\.->\|"added up"\| n\1\n""", text)
+
+
 def test_the_page_holds_pictures_of_opened_folds(tmp_path):
     text = draw(epochs()).save(tmp_path / "a.html").read_text("utf-8")
     reader = Reader(text)

@@ -53,7 +53,7 @@ def type_text(node: Node) -> str:
     return clean(node.dtype) + (f"[{','.join(map(str, node.shape))}]" if node.shape else "")
 
 
-MARKS = frozenset(("origin", "saved"))  # what is known of a node of PyTorch after the fact, and no argument of its op
+MARKS = frozenset(("fold", "origin", "rounds", "saved"))  # what is known of a node, and no argument of its op
 
 
 def expression_text(graph: Graph, node: Node) -> str:

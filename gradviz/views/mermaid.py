@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gradviz import escape
 from gradviz.errors import GradvizValueError
 from gradviz.graphs import Node
-from gradviz.style import THEMES
+from gradviz.style import THEMES, wording
 from gradviz.views.cards import Card
 from gradviz.views.dot import Writer
 from gradviz.views.looks import look_of
@@ -98,8 +98,10 @@ class Chart:
     def nodes(self) -> Iterator[str]:
         """Yield every node, inside the boxes of its scopes."""
         members: defaultdict[tuple[str, ...], list[Node]] = defaultdict(list)
+        counts: dict[tuple[str, ...], str] = {}
         for node in self.frame.graph.nodes:
             members[node.scope].append(node)
+            counts |= {node.scope[:length]: f"×{count:,} " for length, count in node.attrs.get("rounds", ())}
         paths = {scope[:depth] for scope in members for depth in range(len(scope) + 1)} | {()}
         depth = 0
         for number, scope in enumerate(sorted(paths)):
@@ -110,7 +112,7 @@ class Chart:
             indent = "    " * depth
             if scope:
                 name = scope[-1] if scope[-1].strip() else f'"{scope[-1]}"'
-                yield f'{indent}subgraph s{number}["{line(name, 60)}"]'
+                yield f'{indent}subgraph s{number}["{line(counts.get(scope, "") + name, 60)}"]'
             for node in members[scope]:
                 yield f"{indent}    {self.node(self.writer.cards[node.id])}"
         for level in range(depth, 0, -1):
@@ -148,6 +150,9 @@ class Chart:
             if "color" in found:
                 width = f",stroke-width:{found['penwidth']}px" if "penwidth" in found else ""
                 looks[f"stroke:{found['color']}{width}"].append(str(number))
+        for node in self.frame.graph.nodes:  # what a fold hands on to its next round
+            for src in node.attrs.get("carried", ()):
+                yield f'    n{src} -.->|"{wording.handed_on(self.frame.graph, src, node.id)}"| n{node.id}'
         for look, numbers in sorted(looks.items()):
             yield f"    linkStyle {','.join(numbers)} {look}"
 
