@@ -802,3 +802,11 @@ def test_the_source_is_that_of_the_code_that_ran():
     assert "2.0" in fast.source
     fast(1.0)
     assert "3.0" in fast.source
+
+
+def test_numbers_of_a_tensor_give_numbers():
+    w = Tensor(2.0)
+    fast = compile(lambda x: x * float(w))
+    assert type(fast(3.0)) is float
+    w.data = 5.0
+    assert (fast(3.0), fast.recordings) == (15.0, 2)

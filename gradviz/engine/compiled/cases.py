@@ -40,6 +40,9 @@ class Case:
         self.is_final = False  # no other function than the first is going to be asked for
         self.root = tape.lines[tape.root]
         self.closes_over_none = all(s.__class__ is int for s in sources)
+        used = _used(tape)
+        places = [position for _, position in tape.inputs]
+        self.gives_numbers = all(s.__class__ is int or p not in used for s, p in zip(sources, places, strict=True))
         self.pick: Any = itemgetter(*sources) if self.closes_over_none and len(sources) > 1 else None
         self.asked = [line for line in tape.lines if line.kind == "ask"]
         self._tape = tape
@@ -73,6 +76,18 @@ class Case:
             self._tape = Tape([], 0, [], [])
         self.source = source
         return function
+
+
+def _used(tape: Tape) -> set[int]:
+    """Return the lines that the result is computed from; those that are only asked about are none of them."""
+    used = {tape.root}
+    waiting = [tape.root]
+    for position in waiting:  # grows while it is walked
+        for x in (*tape.lines[position].args, *(i for i in tape.lines[position].index or () if i is not None)):
+            if x not in used:
+                used.add(x)
+                waiting.append(x)
+    return used
 
 
 def checked_case(seen: Sighting, result: Tensor, stands: Sequence[Tensor], chosen: Sequence[bool] | None,

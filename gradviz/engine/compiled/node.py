@@ -97,7 +97,7 @@ def returned(
     case, what, result, given, inputs = found
     value = result[0]
     sources = case.sources
-    if case.closes_over_none and all(t is None for t in given.tensors):
+    if case.gives_numbers and all(t is None for t in given.tensors):
         return value
     if value.__class__ is np.ndarray:
         value.setflags(write=False)
