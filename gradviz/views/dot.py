@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["make_dot", "to_dot"]
 
 TEXT_SIZE = 11
+MANY = 30  # lines of the compact style; above, they stand closer
 BIG = 300  # above this many nodes Graphviz is told not to polish
 
 
@@ -149,6 +150,8 @@ class Writer:
             "rankdir": self.options.direction,
             "ranksep": "0.32" if with_signs else "0.42",
         }
+        if self.options.style == "compact" and self.options.direction == "TB" and len(self.cards) > MANY:
+            chosen |= {"nodesep": "0.2", "ranksep": "0.2"}  # so that a deep network still fits on a screen
         if len(self.cards) > BIG:
             chosen |= {"mclimit": "0.05", "nslimit": "0.02", "nslimit1": "0.02"}  # 0 leaves ranks that crash Graphviz
         if self.options.title:
