@@ -810,3 +810,9 @@ def test_numbers_of_a_tensor_give_numbers():
     assert type(fast(3.0)) is float
     w.data = 5.0
     assert (fast(3.0), fast.recordings) == (15.0, 2)
+
+
+def test_what_is_too_large(monkeypatch):
+    monkeypatch.setattr("gradviz.engine.compiled.cases.LINES_LIMIT", 50)
+    result = left_to_the_engine(lambda x: sum(x * float(i) for i in range(60)), 2.0, match="steps, more than 50")
+    assert result == 3540.0

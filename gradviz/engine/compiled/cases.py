@@ -19,7 +19,7 @@ from .writing import Written, written
 
 __all__ = ["LINES_LIMIT", "Case", "checked_case"]
 
-LINES_LIMIT = 1_000_000  # of a program; a larger one would take minutes to compile
+LINES_LIMIT = 500_000  # of a tape; Python takes some 6 KB and 40 us a line to compile the program
 ROUNDING = 1e-12  # relative to the largest element: `math` and NumPy may differ in the last bit of a cosine
 
 
