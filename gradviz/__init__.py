@@ -49,6 +49,7 @@ from .tracing.reading import Run, open_run
 from .tracing.recorder import Trace, trace
 from .views.dot import make_dot
 from .views.drawing import Drawing, draw
+from .views.motion import Animation, animate
 from .views.networkx import from_networkx, to_networkx
 
 notebooks.attach()
@@ -56,6 +57,7 @@ notebooks.attach()
 __version__ = "0.1.0"
 
 __all__ = [
+    "Animation",
     "Birth",
     "Contribution",
     "Debugger",
@@ -81,6 +83,7 @@ __all__ = [
     "Tensor",
     "TensorValue",
     "Trace",
+    "animate",
     "assert_finite",
     "assert_grads",
     "assert_reaches",
