@@ -32,7 +32,7 @@ DARK = {  # the colours of the plots, in a dark page
 
 
 class Curve(SphinxDirective):
-    """The plot of a function, with its content as the caption."""
+    """The plot of a function, or an SVG that it returns, with the content as the caption."""
 
     required_arguments = 1
     has_content = True
@@ -44,7 +44,8 @@ class Curve(SphinxDirective):
         module = importlib.import_module(MODULE)
         self.env.note_dependency(module.__file__)
         path = Path(self.env.srcdir, FOLDER, f"{name}.svg")
-        drawn = themed(render(getattr(module, name)()).decode(), name)
+        made = getattr(module, name)()
+        drawn = made if isinstance(made, str) else themed(render(made).decode(), name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file() or path.read_text("utf-8") != drawn:
             path.write_text(drawn, encoding="utf-8")

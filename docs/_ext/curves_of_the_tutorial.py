@@ -229,6 +229,15 @@ def moons(axes: Axes) -> None:
     axes.grid(visible=False)
 
 
+def backpropagation() -> str:
+    """Return the article's example in motion."""
+    a, b = Tensor(2.0, name="a"), Tensor(3.0, name="b")
+    c = (a + b) * 2
+    e = np.sin(c)
+    e.backward()
+    return gradviz.animate(e).svg
+
+
 def steps_page() -> str:
     """Return the page that goes through the article's example, one operation at a time."""
     a, b = Tensor(2.0, name="a"), Tensor(3.0, name="b")
