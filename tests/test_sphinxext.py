@@ -271,7 +271,7 @@ def test_other_builders(site, builder, tmp_path):
         assert "Computation graph of e: 6 values" in " ".join(text.split())
 
 
-def test_only_what_has_changed_is_run_again(tmp_path):
+def test_only_what_has_changed_is_run_again(tmp_path, monkeypatch):
     page = "Page\n====\n\n.. gradviz:: scripts/line.py\n\n.. gradviz:: scripts/line.py\n   :style: boxes\n"
     site = Site(tmp_path, index_rst=page)
     assert site.runs() == 2
@@ -288,6 +288,10 @@ def test_only_what_has_changed_is_run_again(tmp_path):
     assert site.runs() == 7
     next((site.folder / "trees/gradviz").glob("*-dark.svg")).unlink()
     assert site.runs() == 8
+    with monkeypatch.context() as patch:
+        patch.setattr("gradviz.sphinxext.storing.package_state", lambda: "another gradviz")
+        assert site.runs() == 10
+    assert site.runs() == 12
     others = site.out / "_images/gradviz-logo.svg"
     others.write_text("<svg/>")
     site.write("index.rst", "Page\n====\n")
@@ -310,6 +314,20 @@ def test_settings_of_the_site(tmp_path):
     assert site.build(**settings) == ""
     assert site.html("index").count("highlight-python") == 1
     assert [alt for _, alt, *_ in pictures(site.html("index"))][1].startswith("Computation graph of mul")
+
+
+def test_a_picture_in_motion(tmp_path):
+    code = "   from gradviz import Tensor, animate\n   x = Tensor(2.0)\n   y = x * x\n   y.backward()\n"
+    page = f"Page\n====\n\n.. gradviz::\n   :animate: 5\n\n{code}\n.. gradviz::\n\n{code}   animate(y, loop=False)\n"
+    site = Site(tmp_path, index_rst=page)
+    assert site.build() == ""
+    found = pictures(site.html("index"))
+    assert len(found) == 4
+    for src, alt, *_ in found:
+        assert "@keyframes" in (site.out / src).read_text("utf-8")
+        assert "Animation of 1 operation forward, then 1 backward" in alt
+    assert site.build("latex", tmp_path / "latex") == ""
+    assert len(list((tmp_path / "latex").glob("gradviz-*.pdf"))) == 2
 
 
 def test_hostile_names_stay_text(tmp_path):

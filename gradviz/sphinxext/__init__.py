@@ -19,7 +19,7 @@ from sphinx.errors import ConfigError
 
 from gradviz.sphinxext.directive import OPTIONS, Picture
 from gradviz.sphinxext.formats import ForBuilder
-from gradviz.sphinxext.storing import Store, used_in
+from gradviz.sphinxext.storing import Store, forget_modules, used_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,6 +59,7 @@ def check(app: Sphinx, config: Config) -> None:
 
 def begin(app: Sphinx) -> None:
     """Note which formats the builder knows, and put the few rules that pictures need beside those of the theme."""
+    forget_modules()
     app.env.gradviz_formats = list(app.builder.supported_image_types)  # type: ignore[attr-defined]
     if app.builder.format == "html":
         folder = Path(app.outdir, "_static")

@@ -16,9 +16,8 @@ from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-import gradviz
 from gradviz.errors import GradvizError
-from gradviz.sphinxext.picking import drawing_of
+from gradviz.sphinxext.picking import picture_of
 from gradviz.sphinxext.running import Code, CodeError, Session
 from gradviz.sphinxext.storing import Store, digest, local_modules, used_in
 from gradviz.style import DIRECTIONS, SHOW, STYLES, THEMES
@@ -77,6 +76,15 @@ def switched(text: str | None) -> bool:
     return one_of(("true", "yes", "false", "no"))(text or "yes") in {"true", "yes"}
 
 
+def motion(text: str | None) -> dict[str, float]:
+    """Read the option ``animate``: how many seconds it takes, if it says so.
+
+    >>> motion(None), motion("8")
+    ({}, {'seconds': 8.0})
+    """
+    return {"seconds": float(text)} if text else {}
+
+
 def session_kind(text: str | None) -> str:
     """Read the option ``context``."""
     return one_of(("go on", "reset"))(text or "go on")
@@ -105,6 +113,7 @@ class Picture(SphinxDirective):
         **OPTIONS,
         "object": directives.unchanged_required,
         "step": directives.unchanged_required,
+        "animate": motion,
         "args": shlex.split,
         "context": session_kind,
         "nofigs": directives.flag,
@@ -169,7 +178,9 @@ class Picture(SphinxDirective):
         session, before = self.session(code)
         drawing, object, step = self.drawing_options(), self.options.get("object"), self.options.get("step")
         place = None if code.title else str(code.path.parent)
-        key = digest(gradviz.__version__, before, code.text, code.args, place, sorted(drawing.items()), object, step)
+        moving = self.options.get("animate")
+        asked = (object, step, moving, sorted(drawing.items()))
+        key = digest(before, code.text, code.args, place, asked)
         if "nofigs" in self.options:
             return None
         record = store.record(key)
@@ -178,7 +189,8 @@ class Picture(SphinxDirective):
             if session.said:
                 logger.verbose("%s", session.said, location=self.get_location())
                 session.said = ""
-            record = store.keep(key, drawing_of(session, object, step, drawing), local_modules(code.path.parent))
+            picture = picture_of(session, object, step, moving, drawing)
+            record = store.keep(key, picture, local_modules(code.path.parent))
         for file in record["modules"]:
             self.depend_on(Path(file))
         used_in(self.env).setdefault(self.env.docname, set()).add(key)

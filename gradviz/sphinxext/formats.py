@@ -41,7 +41,9 @@ class ForBuilder(SphinxPostTransform):
         svg = Path(self.env.srcdir, image["candidates"]["*"])
         made = svg.with_suffix(suffix)
         if not made.is_file():
-            stored = SimpleNamespace(svg=svg.read_text("utf-8"), options=SimpleNamespace(theme=image["gradviz_theme"]))
+            still = svg.with_name(f"{svg.stem}-still.svg")  # of an animation, some moments of it
+            text = (still if still.is_file() else svg).read_text("utf-8")
+            stored = SimpleNamespace(svg=text, options=SimpleNamespace(theme=image["gradviz_theme"]))
             write_atomically(made, convert(cast("Drawing", stored)))
         uri = Path(os.path.relpath(made, self.env.srcdir)).as_posix()
         image["uri"], image["candidates"] = uri, {"*": uri}

@@ -18,10 +18,11 @@ from gradviz.sphinxext.running import Session, within
 from gradviz.tracing.descent import Descent
 from gradviz.verbs.scripts import find
 from gradviz.views.drawing import Drawing, draw
+from gradviz.views.motion import Animation, animate
 
-__all__ = ["bound_names", "drawing_of", "is_drawable", "picked"]
+__all__ = ["bound_names", "in_theme", "is_drawable", "picked", "picture_of"]
 
-KINDS = (Drawing, Frame, Graph, Tensor, Step, Steps, Descent)
+KINDS = (Animation, Drawing, Frame, Graph, Tensor, Step, Steps, Descent)
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -84,21 +85,43 @@ def _candidates(session: Session) -> Iterator[Any]:
             yield names[name]
 
 
-def drawing_of(session: Session, name: str | None, step: str | None, options: Mapping[str, Any]) -> Drawing:
-    """Return the picture a directive asks for; raises `GradvizError` saying what is wrong with what it asks."""
+def picture_of(
+    session: Session, name: str | None, step: str | None, motion: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> Drawing | Animation:
+    """Return the picture a directive asks for; raises `GradvizError` saying what is wrong with what it asks.
+
+    ``motion`` are options of `animate`, None for a picture that stands still.
+    """
     thing = picked(session, name)
+    if isinstance(thing, Animation) or (isinstance(thing, Drawing) and motion is None):
+        if step is None and not set(options) - {"theme"}:
+            return in_theme(thing, options.get("theme", thing.options.theme))
+        if isinstance(thing, Animation):
+            raise GradvizValueError("an animation is shown as it is", hint="give its options to animate(...)")
     if isinstance(thing, Descent):
         if thing.run is None:
             raise GradvizValueError("this descent has recorded nothing", hint="descend(..., trace='runs/line')")
         thing = thing.run
     if isinstance(thing, Drawing):
-        if step is None and not set(options) - {"theme"}:
-            return replace(thing, options=replace(thing.options, **options))
         thing = thing.origin or thing.frame
-    return _drawn(session, moment(session, thing, step), options)
+    if motion is not None and step is None:
+        moving: Animation = within(session.names, partial(animate, thing, **motion, **options))
+        return moving
+    return drawn(session, moment(session, thing, step), options)
 
 
-def _drawn(session: Session, thing: Any, options: Mapping[str, Any]) -> Drawing:
+def in_theme(picture: Drawing | Animation, theme: str) -> Drawing | Animation:
+    """Return a picture in the colours of a theme.
+
+    >>> in_theme(draw(Graph(())), "dark").options.theme
+    'dark'
+    """
+    if isinstance(picture, Animation):
+        return picture.in_theme(theme)
+    return replace(picture, options=replace(picture.options, theme=theme))
+
+
+def drawn(session: Session, thing: Any, options: Mapping[str, Any]) -> Drawing:
     """Draw; the text that stands for the picture of a step says which it is."""
     if isinstance(thing, Step):
         options = {"title": str(thing), **options}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral, Real
@@ -78,6 +79,14 @@ class Animation:
         from gradviz.views.motion.moving import moving_svg
 
         return moving_svg(self.film, loop=self.loop)
+
+    def in_theme(self, theme: str) -> Animation:
+        """Return the same animation in the colours of another theme."""
+        found = copy(self)
+        found.options = replace(self.options, theme=theme)
+        for made in ("film", "svg"):
+            vars(found).pop(made, None)
+        return found
 
     def strip(self, n: int = 4, *, columns: int | None = None) -> Strip:
         """Return ``n`` moments beside and below each other, as many in a row as a page has room for."""
