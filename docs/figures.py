@@ -4,7 +4,8 @@ python docs/figures.py            write docs/figures/*.dot and *.svg, and the pa
 python docs/figures.py --check    compare the DOT text with what is committed; exit 1 on a difference
 
 The SVG is not compared: it is a product of the DOT and of the version of Graphviz. Of the plots (plot-*.svg), which
-are products of the run and of the version of matplotlib, nothing is compared but that they are there.
+are products of the run and of the version of matplotlib, and of what moves (motion-*.svg), nothing is compared but that
+they are there.
 """
 
 import argparse
@@ -44,6 +45,11 @@ def article() -> Drawing:
     e = np.sin(c)
     e.backward()
     return gradviz.draw(placeless(e), show=("name", "value", "grad", "local"))
+
+
+def moving(style: str = "cards") -> gradviz.Animation:
+    """Let the article's example go forward and back."""
+    return gradviz.animate(article().origin, style=style)
 
 
 def error_squared(style: str) -> Drawing:
@@ -173,6 +179,12 @@ PLOTS: dict[str, Callable[[], Any]] = {
     "plot-heatmap": lambda: deep().plot("heatmap", title="Gradients of a deep network"),
 }
 
+MOTION: dict[str, Callable[[], Any]] = {
+    "motion-backprop": lambda: moving(),
+    "motion-strip": lambda: moving("circuit").strip(4),
+    "motion-run": lambda: gradviz.animate(forbes(), frames=12, direction="TB"),
+}
+
 
 def main() -> int:
     """Write or compare, as the command line says."""
@@ -190,6 +202,8 @@ def write() -> int:
             print("wrote", drawing.save(FOLDER / f"{name}{suffix}").relative_to(DOCS.parent).as_posix())
     for name, plot in PLOTS.items():
         print("wrote", save(plot(), FOLDER / f"{name}.svg").relative_to(DOCS.parent).as_posix())
+    for name, motion in MOTION.items():
+        print("wrote", motion().save(FOLDER / f"{name}.svg").relative_to(DOCS.parent).as_posix())
     runpy.run_path(str(DOCS / "operations.py"), run_name="__main__")
     sys.argv[1:] = []
     runpy.run_path(str(DOCS / "finding_faults.py"), run_name="__main__")
@@ -199,13 +213,13 @@ def write() -> int:
 def check() -> int:
     """Print what is not as it should be; return 1 if anything is."""
     trouble = [line for name, figure in FIGURES.items() for line in differences(name, figure())]
-    trouble += [f"{name}: not made yet" for name in PLOTS if not is_picture(FOLDER / f"{name}.svg")]
+    trouble += [f"{name}: not made yet" for name in (*PLOTS, *MOTION) if not is_picture(FOLDER / f"{name}.svg")]
     trouble += [f"{path.name}: nobody makes this figure" for path in strays()]
-    trouble += [f"{place}: there is no figure {name}" for place, name in shown() if name not in {**FIGURES, **PLOTS}]
+    trouble += [f"{place}: there is no figure {name}" for place, name in shown() if name not in {**FIGURES, **PLOTS, **MOTION}]
     for line in trouble:
         print(line)
     print(
-        "python docs/figures.py makes them anew" if trouble else f"{len(FIGURES) + len(PLOTS)} figures are up to date"
+        "python docs/figures.py makes them anew" if trouble else f"{len(FIGURES) + len(PLOTS) + len(MOTION)} figures are up to date"
     )
     return 1 if trouble else 0
 
@@ -227,7 +241,8 @@ def is_picture(path: Path) -> bool:
 
 def strays() -> list[Path]:
     """Return the files that no figure accounts for."""
-    known = {f"{name}{suffix}" for name in FIGURES for suffix in (".dot", ".svg")} | {f"{name}.svg" for name in PLOTS}
+    known = {f"{name}{suffix}" for name in FIGURES for suffix in (".dot", ".svg")}
+    known |= {f"{name}.svg" for name in (*PLOTS, *MOTION)}
     return sorted(path for path in FOLDER.iterdir() if path.name not in known)
 
 

@@ -21,6 +21,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 FILES = {
     "article_graph": {"e.dot", "e.svg", "e.png"},
     "article_gallery": {"gallery.json"},
+    "backprop_animation": {"backprop.svg", "strip.svg", "backprop.gif", "run", "descent.svg"},
     "compiled_fit": {"fit.py"},
     "diabetes": {"run", "graph.svg", "graph.png", "log.csv"},
     "does_not_learn": {"run", "report.html"},

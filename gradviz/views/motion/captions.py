@@ -77,7 +77,7 @@ class Captions:
             )
         )
         left = self.unit * PAD if self.is_stacked else self.unit * LABEL
-        room = self.width - left - self.unit * PAD - (self.chart_size[0] + 40 * self.unit) * self.has_chart
+        room = self.width - left - self.unit * PAD - (self.chart_size[0] + 60 * self.unit) * self.has_chart
         for number, line in enumerate(self.said(moment), start=int(self.is_stacked)):
             place = {"x": left, "y": y + number * self.unit * LEAD}
             found.append(
@@ -136,7 +136,7 @@ class Captions:
             "fill": self.theme.muted,
         }
         line = shape("path", d=corner, fill="none", stroke=self.theme.scope_line, stroke_width=1.0)
-        return [line, shape("text", "loss", **label)]
+        return [line, shape("text", "log loss" if self.is_log else "loss", **label)]
 
     @property
     def chart_size(self) -> tuple[float, float]:
@@ -147,13 +147,19 @@ class Captions:
         """Return the upper left corner of the chart."""
         return self.width - self.unit * PAD - self.chart_size[0], self.top + self.unit * PAD
 
+    @property
+    def is_log(self) -> bool:
+        """Whether losses differ so much that their logarithms are drawn."""
+        finite = [loss for _, loss in self.moments.losses if math.isfinite(loss)]
+        return min(finite) > 0 and max(finite) > 50 * min(finite)
+
     def points(self) -> list[tuple[float, float] | None]:
         """Return where every loss is drawn; None where it is not finite."""
         finite = [(x, y) for x, y in self.moments.losses if math.isfinite(y)]
         if not finite:
             return [None] * len(self.moments.losses)
         (left, top), (first, last) = self.corner(), (self.moments.losses[0][0], self.moments.losses[-1][0])
-        is_log = min(y for _, y in finite) > 0 and max(y for _, y in finite) > 50 * min(y for _, y in finite)
+        is_log = self.is_log
         up = [math.log(y) if is_log else y for _, y in finite]
         low, high = min(up), max(up)
         found: list[tuple[float, float] | None] = []
