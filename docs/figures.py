@@ -180,7 +180,7 @@ PLOTS: dict[str, Callable[[], Any]] = {
 }
 
 MOTION: dict[str, Callable[[], Any]] = {
-    "motion-backprop": lambda: moving(),
+    "motion-backprop": moving,
     "motion-strip": lambda: moving("circuit").strip(4),
     "motion-run": lambda: gradviz.animate(forbes(), frames=12, direction="TB"),
 }
@@ -215,11 +215,15 @@ def check() -> int:
     trouble = [line for name, figure in FIGURES.items() for line in differences(name, figure())]
     trouble += [f"{name}: not made yet" for name in (*PLOTS, *MOTION) if not is_picture(FOLDER / f"{name}.svg")]
     trouble += [f"{path.name}: nobody makes this figure" for path in strays()]
-    trouble += [f"{place}: there is no figure {name}" for place, name in shown() if name not in {**FIGURES, **PLOTS, **MOTION}]
+    trouble += [
+        f"{place}: there is no figure {name}" for place, name in shown() if name not in {**FIGURES, **PLOTS, **MOTION}
+    ]
     for line in trouble:
         print(line)
     print(
-        "python docs/figures.py makes them anew" if trouble else f"{len(FIGURES) + len(PLOTS) + len(MOTION)} figures are up to date"
+        "python docs/figures.py makes them anew"
+        if trouble
+        else f"{len(FIGURES) + len(PLOTS) + len(MOTION)} figures are up to date"
     )
     return 1 if trouble else 0
 

@@ -25,16 +25,20 @@ def main() -> None:
     a, b = Tensor(2.0), Tensor(3.0)
     c = (a + b) * 2
     e = np.sin(c)
-    animation = gradviz.animate(e, out / "backprop.svg", style="circuit")
+    animation = gradviz.animate(e, style="circuit")
     print(animation)
-    animation.strip(4).save(out / "strip.svg")
+    print("wrote", animation.save(out / "backprop.svg"))
+    print("wrote", animation.strip(4).save(out / "strip.svg"))
     try:
-        animation.save(out / "backprop.gif")
+        print("wrote", animation.save(out / "backprop.gif"))
     except MissingExtraError as error:
         print(error)
 
     gradviz.descend(squared_error, {"w": 0.0, "b": 0.0}, lr=0.1, steps=60, trace=out / "run")
-    print(gradviz.animate(out / "run", out / "descent.svg", frames=30, direction="TB"))
+    print("wrote", out / "run")
+    descent = gradviz.animate(out / "run", frames=30)
+    print(descent)
+    print("wrote", descent.save(out / "descent.svg"))
 
 
 def squared_error(w: Tensor, b: Tensor) -> Tensor:
