@@ -4,7 +4,6 @@ The pages of this folder are plain Markdown that is readable where it lies. What
 table of contents and links that lead elsewhere there, is added here while a page is read.
 """
 
-import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,6 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 
 import gradviz
-from gradviz.sphinxext.storing import Store
 
 SECTIONS = {
     "Learn": ["quickstart", "tutorial/index"],
@@ -85,16 +83,6 @@ def generate(app: Sphinx) -> None:
             path.unlink()
 
 
-def draw_anew(app: Sphinx) -> None:
-    """Forget the pictures of the pages when gradviz itself has changed: they may look otherwise now."""
-    package = sorted(Path(gradviz.__file__).parent.rglob("*.py"))
-    now = hashlib.sha256(b"".join(path.read_bytes() for path in package)).hexdigest()
-    kept = Path(app.doctreedir, "drawn-by.txt")
-    if not kept.is_file() or kept.read_text("utf-8") != now:
-        Store(Path(app.doctreedir)).prune(set(), Path(app.outdir, "_images"))
-        kept.write_text(now, encoding="utf-8")
-
-
 def adapt(app: Sphinx, name: str, source: list[str]) -> None:
     """Add contents, end sessions without an empty line, and lead links to examples to their pages."""
     text = EXAMPLE.sub(r"](/gallery/examples/\1.md)", source[0])
@@ -142,7 +130,6 @@ def reach(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _do
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx about it."""
     app.connect("builder-inited", generate)
-    app.connect("builder-inited", draw_anew)
     app.connect("env-get-outdated", always)
     app.connect("source-read", adapt)
     app.connect("doctree-read", link)
