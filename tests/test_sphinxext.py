@@ -370,6 +370,17 @@ def test_what_fails_before_the_code_is_not_said_of_its_lines(tmp_path):
         site.build(gradviz_defaults={"colour": "red"})
 
 
+@pytest.mark.parametrize("options", ["", ":style: boxes\n:caption: A\n\n"])
+def test_the_line_of_a_mistake_in_markdown(tmp_path, options):
+    page = f"# Page\n\n```{{gradviz}}\n{options}a = 1\nb = = 2\n```\n\n```{{gradviz}}\n{options}a = 1\na.b\n```\n"
+    site = Site(tmp_path, index_md=page)
+    complaints = site.build()
+    lines = page.splitlines()
+    for text, said in (("b = = 2", "<code>:2: SyntaxError: invalid syntax: b = = 2"), ("a.b", "AttributeError")):
+        told = rf"index\.md:{lines.index(text) + 1}: WARNING: gradviz: .*{re.escape(said)}"
+        assert re.search(told, complaints), complaints
+
+
 def test_a_mistake_of_ours_does_not_stop_the_site(tmp_path, monkeypatch):
     monkeypatch.setattr("gradviz.sphinxext.picking.draw", lambda *_, **__: 1 / 0)
     page = "Page\n====\n\n.. gradviz::\n   :unfold: a, b\n\n   from gradviz import Tensor\n   Tensor(1.0)\n"

@@ -221,7 +221,8 @@ class Picture(SphinxDirective):
     def place_of(self, error: Exception, code: Code) -> Any:
         """Return where to look for an error: the line of the page where that is known."""
         if isinstance(error, CodeError) and error.code is code and code.title and error.line:
-            return (self.env.docname, self.content_offset + error.line)
+            is_relative = type(self.state).__module__.startswith("myst_parser")
+            return (self.env.docname, self.content_offset + error.line + (self.lineno if is_relative else 0))
         return self.get_location()
 
     def listing(self, code: Code) -> nodes.Node:

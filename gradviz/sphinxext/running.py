@@ -89,6 +89,9 @@ class Session:
         except SystemExit as stop:
             if stop.code not in {None, 0}:
                 raise CodeError(f"the code ended itself with status {stop.code}", code) from stop
+        except SyntaxError as error:
+            shown = f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}: {(error.text or '').strip()}"
+            raise CodeError(shown, code, error.lineno if error.filename == name else None) from error
         except Exception as error:
             raise CodeError(what_failed(Path(name), error), code, _line_of(error, name)) from error
         finally:
@@ -121,8 +124,6 @@ def _aside(heard: io.StringIO) -> Iterator[None]:
 
 def _line_of(error: BaseException, name: str) -> int | None:
     """Return the last line of the code that had a part in an error."""
-    if isinstance(error, SyntaxError) and error.filename == name:
-        return error.lineno
     found, at = None, error.__traceback__
     while at is not None:
         if at.tb_frame.f_code.co_filename == name:
