@@ -235,7 +235,7 @@ def _run(x: Any) -> Any:
     if isinstance(x, str | os.PathLike):
         return open_run(x)
     found = x.run if isinstance(x, Descent) else x
-    if found is None:
+    if found is None and x is not None:
         raise GradvizTypeError("this descent was not traced", hint='descend(..., trace="runs/line")')
     return found if isinstance(found, Run) else None
 
@@ -252,6 +252,7 @@ def _source(x: Any, params: Any) -> Any:
     if isinstance(x, Drawing):
         return x.origin or x.frame
     shown = x if isinstance(x, Frame | Graph) else getattr(x, "frame", None)
+    shown = shown(-1) if callable(shown) else shown  # of a capture: its last step
     return shown if isinstance(shown, Frame | Graph) else whole_frame(x, params)
 
 

@@ -11,7 +11,7 @@ from gradviz.errors import GradvizValueError
 from gradviz.graphs import Frame
 from gradviz.style import Options, wording
 from gradviz.views.arranging import Arrangement
-from gradviz.views.motion.moments import Moment, Moments
+from gradviz.views.motion.moments import Moment, Moments, check_size
 
 if TYPE_CHECKING:
     from gradviz.tracing.reading import Run
@@ -35,6 +35,7 @@ def iterations(run: Run, options: Options, most: int) -> Moments:
     frames = list(still.frames([steps[place] for place in chosen]))
     kept = [(place, frame) for place, frame in zip(chosen, frames, strict=True) if alike(frame, frames[-1])]
     arranged = arranged_alike([frame for _, frame in kept], options)
+    check_size(len(arranged[-1].graph), len(arranged))
     shown = []
     for number, ((place, _), frame) in enumerate(zip(kept, arranged, strict=True)):
         seconds = HOLD if number == len(kept) - 1 else EACH

@@ -9,15 +9,17 @@ from typing import TypeVar
 from gradviz import escape
 from gradviz.debugger.events import Contribution, Step, Steps
 from gradviz.debugger.positions import BACKWARD, FORWARD
+from gradviz.errors import GradvizValueError
 from gradviz.graphs import Frame, Graph, Node, Number
 from gradviz.graphs.listing import expression_text
 from gradviz.style import Options, wording
 from gradviz.views.cards import NOT_A_NAME, brief
 
-__all__ = ["Flow", "Moment", "Moments", "backpropagation"]
+__all__ = ["Flow", "Moment", "Moments", "backpropagation", "check_size"]
 
 T = TypeVar("T")
 MOVE, REST, GIVEN, HOLD = 0.7, 0.8, 1.3, 3.0  # seconds
+MOST = 20_000  # nodes in all moments together; one takes about half a millisecond
 MOST_SCENES = 40  # a phase with more operations takes several at a time
 NAME_LIMIT = 40
 OF_FOLDS = {"carried", "fold", "folded", "inside", "rounds"}  # attributes that are no arguments of an operation
@@ -79,6 +81,7 @@ def backpropagation(frame: Frame, options: Options, largest: float) -> Moments:
     [('given', 'x = 3'), ('forward', 'y = -x = -3'), ('backward', 'grad x += ∂y/∂x × grad y')]
     """
     script = Script(frame, options, largest)
+    check_size(len(frame.graph), 2 * len(chunks(script.ops)) + 2 * len(chunks(script.senders)) + 2)
     shown = [script.given(), *script.forward(), *script.backward(), script.done()]
     ops, reached = len(script.ops), len(script.senders)
     backward = f", then {reached} backward" if reached else ""
@@ -219,6 +222,18 @@ class Script:
         results = [self.told_value(full.graph.nodes[id]) for id in full.graph.outputs[:NAMES]]
         line = ", ".join([*names[:NAMES], *more] or results)
         return Moment(full, "done", (line,), HOLD)
+
+
+def check_size(nodes: int, moments: int) -> None:
+    """Raise `GradvizValueError` for so many nodes at so many moments that no file could hold them.
+
+    >>> check_size(100, 100)
+    """
+    if nodes * moments > MOST:
+        raise GradvizValueError(
+            f"{nodes:,} nodes at {moments:,} moments are too many for one animation (at most {MOST:,})",
+            hint="animate less: fold=True, collapse=1 (by scope), focus=name with hops=2; of a run, frames=8",
+        )
 
 
 def chunks(items: Sequence[T]) -> list[list[T]]:

@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from typing import Any
 
-from gradviz.errors import GradvizValueError
 from gradviz.graphs import Frame
 from gradviz.style import Options
 from gradviz.views.cards import Card, Row
@@ -17,22 +16,15 @@ from gradviz.views.motion.flows import Paths
 from gradviz.views.motion.moments import Moment, Moments
 from gradviz.views.svg import SVG, Page, render_dot
 
-__all__ = ["MOST", "Stage"]
+__all__ = ["Stage"]
 
-MOST = 20_000  # nodes in all moments together; one takes about half a millisecond
 SHIFT = re.compile(r"translate\((-?[\d.]+)[ ,](-?[\d.]+)\)")
 
 
 class Stage:
-    """The layout that all moments share; raises `GradvizValueError` for more than it can hold."""
+    """The layout that all moments share."""
 
     def __init__(self, moments: Moments, options: Options, largest: float) -> None:
-        nodes = len(moments.full.graph)
-        if nodes * len(moments) > MOST:
-            raise GradvizValueError(
-                f"{nodes:,} nodes at {len(moments):,} moments are too many for one animation (at most {MOST:,})",
-                hint="animate less: fold=True, collapse=1 (by scope), focus=name with hops=2; of a run, frames=8",
-            )
         self.moments = moments
         self.options = options
         self.largest = largest
