@@ -245,6 +245,7 @@ def test_a_strip_shows_moments_under_their_captions(animation, tmp_path):
     assert strip.save(tmp_path / "strip.pdf").read_bytes()[:5] == b"%PDF-"
     assert animation.save(tmp_path / "strip.png").read_bytes()[1:4] == b"PNG"
     narrow = animate(article(), direction="TB").strip(6)
+    assert "grad a += 1 × -1.678 = -1.678" in narrow.svg  # there is no room for the letters
     assert narrow.columns == 2
     assert animate(article(), direction="TB").strip(6, columns=3).columns == 3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from gradviz.style import Theme
 from gradviz.views.motion.moments import Moment, Moments
@@ -22,17 +22,28 @@ CHART = (150.0, 46.0)
 
 
 def clipped(text: str, room: float, size: float = SIZE) -> str:
-    """Return a text that fits into so much room, with an ellipsis where it was cut.
+    """Return a text that fits into so much room: the numbers of a long sum without its letters, or the start of it.
 
-    >>> clipped("a = 1", 100.0), clipped("a" * 100, 30.0)
-    ('a = 1', 'aaa…')
+    >>> clipped("a = 1", 100.0), clipped("a" * 100, 30.0), clipped("grad a += ∂b/∂a × grad b = 2 × 3 = 6", 130.0)
+    ('a = 1', 'aaa…', 'grad a += 2 × 3 = 6')
     """
-    if text_width(text, size) <= room:
-        return text
+    for form in (text, *shorter(text)):
+        if text_width(form, size) <= room:
+            return form
     kept = text
     while kept and text_width(f"{kept}…", size) > room:
         kept = kept[:-1]
     return f"{kept}…"
+
+
+def shorter(text: str) -> Iterator[str]:
+    """Yield a line that says what is added to a gradient without the letters, and without the product."""
+    head, sign, rest = text.partition(" += ")
+    *_, last = parts = rest.split(" = ")
+    if len(parts) == 3:
+        yield f"{head} += {parts[1]} = {last}"
+    if sign and len(parts) > 1:
+        yield f"{head} += {last}"
 
 
 class Captions:
