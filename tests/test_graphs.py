@@ -139,7 +139,7 @@ def test_a_long_chain_works_everywhere():
     assert Frame.from_json(frame.to_json()) == frame
     assert pickle.loads(pickle.dumps(graph)) == copy.deepcopy(graph) == graph
     assert len(graph.fingerprint()) == 64
-    assert str(frame).count("\n") == BIG
+    assert str(frame).count("\n") == 101  # the first and the last 50, what is left out, the result
     assert not graph.diff(chain(BIG))
     assert "150" not in repr(graph)
     with pytest.raises(UnknownNameError):

@@ -82,7 +82,8 @@ class Graph:
 
     def __repr__(self) -> str:
         results = ", ".join(clean(self.nodes[i].name) for i in self.outputs[:4])
-        return f"Graph({len(self.nodes)} nodes, {len(self.edges)} edges, outputs: {results or 'none'})"
+        edges = sum(len(node.inputs) for node in self.nodes)
+        return f"Graph({len(self.nodes)} nodes, {edges} edges, outputs: {results or 'none'})"
 
     def __str__(self) -> str:
         return listing.graph_listing(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 DIGITS = 6
 ITEMS_SHOWN = 6
 WIDEST = 48  # a longer definition does not widen the column for everybody
+LINES_LIMIT = 1000  # a graph of more nodes is listed without its middle
+ENDS_SHOWN = 50  # nodes at each end of such a listing
 
 
 def number_text(number: Number | None, digits: int = DIGITS) -> str:
@@ -84,19 +86,20 @@ def _plain_text(value: Any) -> str:
 
 
 def graph_listing(graph: Graph) -> str:
-    """Return every node of a graph, one a line.
+    """Return the nodes of a graph, one a line; of more than 1,000 the first and the last 50.
 
     >>> from gradviz.graphs import Graph
     >>> print(graph_listing(Graph((Node(0, "x", "input", "input", shape=(3,)),), (0,))))
     x: input  float64[3]
     -> x
     """
-    rows = ([_definition(graph, node), type_text(node), _where(node.source)] for node in graph.nodes)
-    return "\n".join([*_columns(list(rows)), _results(graph)])
+    nodes = [graph.nodes[i] for i in _listed(graph)]
+    rows = [[_definition(graph, node), type_text(node), _where(node.source)] for node in nodes]
+    return "\n".join([*_with_gap(graph, list(_columns(rows))), _results(graph)])
 
 
 def frame_listing(frame: Frame) -> str:
-    """Return every node of a frame with its value and gradient, one a line.
+    """Return the nodes of a frame with value and gradient, one a line; of more than 1,000 the first and the last 50.
 
     >>> from gradviz.graphs import Frame, Graph
     >>> print(frame_listing(Frame(Graph((Node(0, "x", "input", "input"),), (0,)), [3.0], [None])))
@@ -105,10 +108,24 @@ def frame_listing(frame: Frame) -> str:
     """
     rows = [
         [_definition(frame.graph, node), type_text(node), *_numbers(value, grad), _where(node.source)]
-        for node, value, grad in zip(frame.graph.nodes, frame.values, frame.grads, strict=True)
+        for node, value, grad in ((frame.graph.nodes[i], frame.values[i], frame.grads[i]) for i in _listed(frame.graph))
     ]
     head = [] if frame.step is None else [f"step {frame.step}"]
-    return "\n".join([*head, *_columns(rows), _results(frame.graph)])
+    return "\n".join([*head, *_with_gap(frame.graph, list(_columns(rows))), _results(frame.graph)])
+
+
+def _listed(graph: Graph) -> Sequence[int]:
+    """Return the ids of the nodes that a listing shows."""
+    count = len(graph.nodes)
+    if count <= LINES_LIMIT:
+        return range(count)
+    return [*range(ENDS_SHOWN), *range(count - ENDS_SHOWN, count)]
+
+
+def _with_gap(graph: Graph, lines: list[str]) -> list[str]:
+    """Return the lines of a listing, with one more that says how many nodes are left out, if any are."""
+    more = len(graph.nodes) - len(lines)
+    return [*lines[:ENDS_SHOWN], f"... {more:,} more ...", *lines[ENDS_SHOWN:]] if more else lines
 
 
 def _definition(graph: Graph, node: Node) -> str:

@@ -18,6 +18,7 @@ from gradviz.engine.edges import RuleNumbers
 from gradviz.engine.glances import Glance, written_glance
 from gradviz.engine.inputs import Reader, Use, input_reader
 from gradviz.engine.leaves import Leaf, value_of
+from gradviz.engine.modes import gc_paused
 from gradviz.engine.nodecheck import check_operand
 from gradviz.engine.recognition import Structures
 from gradviz.engine.recording import apply
@@ -77,17 +78,19 @@ class Sites:
 
 def graph(x: Tensor, params: Mapping[str, Any] | None = None) -> Graph:
     """Return the graph of a Tensor (the public text is at `gradviz.graph`)."""
-    return _graph(collect(_tensor(x)), x, params)
+    with gc_paused():  # it would look through all that is made here again and again, and find nothing
+        return _graph(collect(_tensor(x)), x, params)
 
 
 def frame(x: Tensor, params: Mapping[str, Any] | None = None, moment: Moment | None = None) -> Frame:
     """Return the frame of a Tensor (the public text is at `gradviz.frame`), at an earlier moment if one is given."""
-    entries = collect(_tensor(x), moment or {})
-    made = _graph(entries, x, params)
-    values = tuple([_copied(e.value) for e in entries])
-    grads = tuple([_copied(e.grad) for e in entries])
-    edges = RuleNumbers(made.nodes, values, grads, [e.op for e in entries], [e.attrs for e in entries])
-    return Frame(made, values, grads, edges)
+    with gc_paused():
+        entries = collect(_tensor(x), moment or {})
+        made = _graph(entries, x, params)
+        values = tuple([_copied(e.value) for e in entries])
+        grads = tuple([_copied(e.grad) for e in entries])
+        edges = RuleNumbers(made.nodes, values, grads, [e.op for e in entries], [e.attrs for e in entries])
+        return Frame(made, values, grads, edges)
 
 
 def names(root: Tensor, params: Mapping[str, Any] | None = None) -> dict[int, str]:
