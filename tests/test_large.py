@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import gradviz
-from gradviz.graphs import Frame, Graph
+from gradviz.errors import GradvizValueError
+from gradviz.graphs import Frame, Graph, Node
 
 OPS = 20_000
 
@@ -41,6 +43,25 @@ def test_text_is_bounded_and_says_what_is_missing(large: Frame) -> None:
 
 def test_a_thousand_nodes_are_listed_in_full(large: Frame) -> None:
     assert len(str(Graph(large.graph.nodes[:1000])).splitlines()) == 1001
+
+
+def test_a_summary_has_a_row_for_each_op_and_line(large: Frame) -> None:
+    lines = large.summary().splitlines()
+    assert lines[0].split()[:2] == ["op", "nodes"]
+    assert {line.split()[0] for line in lines[1:3]} <= {"add", "mul", "const"}
+    assert lines[-1].startswith(f"{len(large.graph):,} nodes in ")
+    assert "test_large.py" in large.summary("line")
+    assert "(none)" in large.summary("scope")
+    with pytest.raises(GradvizValueError, match="not by 'size'"):
+        large.summary("size")
+
+
+def test_a_summary_counts_what_is_not_finite_and_is_bounded() -> None:
+    nan = Graph(tuple(Node(i, f"x{i}", f"op{i}", "input") for i in range(100)))
+    lines = Frame(nan, [float("nan"), *[np.ones(2)] * 99], [None] * 100).summary().splitlines()
+    assert lines[1].split() == ["op0", "1", "none", "none", "none", "1"]
+    assert lines[-2:] == ["... 60 more ...", "100 nodes in 100 groups"]
+    assert Frame(Graph(()), [], []).summary().endswith("0 nodes in 0 groups")
 
 
 def test_json_gives_the_frame_back(large: Frame) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from gradviz.errors import GradvizTypeError, GraphError, UnknownNameError
 from gradviz.escape import clean
-from gradviz.graphs import comparing, listing, walks
+from gradviz.graphs import comparing, listing, summary, walks
 from gradviz.graphs.comparing import GraphDiff
 from gradviz.graphs.nodes import EMPTY, KINDS, Edge, EdgeNumbers, EdgeTable, Node, Ref, Source
 from gradviz.graphs.plain import FrozenMapping, Number, frozen_number, same_bits
@@ -303,6 +303,14 @@ class Frame:
 
     def __str__(self) -> str:
         return listing.frame_listing(self)
+
+    def summary(self, by: str = "op") -> str:
+        """Return a table with one row for every ``"op"``, ``"scope"`` or ``"line"``; GradvizValueError for another.
+
+        >>> Frame(Graph((Node(0, "x", "input", "input"),)), [3.0], [None]).summary().splitlines()[-1]
+        '1 node in 1 group'
+        """
+        return summary.summary_text(self, by)
 
     def value(self, ref: Ref) -> Number | None:
         """Return the forward value of a node given by id, name or Node; None if there is none.
