@@ -187,6 +187,37 @@ def test_closed_scopes_are_not_rounds_of_one_loop_because_one_line_called_them()
     assert names(draw(whole, fold=True, collapse=0).frame) == ["x", "norm", "up", "down"]
 
 
+def test_layers_written_out_by_hand_are_found_by_their_structure():
+    a = Tensor(1.0, name="a")
+    l1 = np.tanh(a * 2.0 + 1.0)
+    l2 = np.tanh(l1 * 2.0 + 1.0)
+    l3 = np.tanh(l2 * 2.0 + 1.0)
+    l4 = np.tanh(l3 * 2.0 + 1.0)
+    frame = gradviz.frame(l4 * 3.0)
+    assert loops(frame) == [4]
+    first = frame.graph["l1"].source.line
+    assert Folded(frame, 3).loops[0].name == f"test_folding.py:{first}-{first + 3}"
+
+
+def test_helpers_and_odd_rounds_do_not_join_what_is_apart():
+    x, w = Tensor(0.3, name="x"), Tensor(0.5, name="w")
+    for _ in range(20):
+        x = norm(x) + 1.0
+    for _ in range(30):
+        x = norm(x * 2.0) - 1.0
+    assert loops(gradviz.frame(x)) == [20, 30]
+    h = np.exp(w)
+    for step in range(40):
+        h = np.tanh(w * h) if 0 < step < 39 else np.sin(w * h)
+    assert loops(gradviz.frame(h)) == [38]
+    ragged = 0.0
+    for i in range(30):
+        for j in range(i % 4):
+            ragged = ragged + w * j
+        ragged = np.sin(ragged) + w
+    assert loops(gradviz.frame(ragged)) == [30, 3]
+
+
 # -- laws
 
 

@@ -63,12 +63,13 @@ def loops_of(graph: Graph, repeats: Repeats) -> list[Loop]:
 
 
 def representatives(repeats: Repeats) -> list[list[int]]:
-    """Return for every loop one node of each kind in it."""
+    """Return for every loop the first and the last node of each kind in it."""
     found: list[list[int]] = [[] for _ in repeats.found]
     _, firsts = np.unique(repeats.place, return_index=True)
-    firsts = np.sort(firsts)
+    _, lasts = np.unique(repeats.place[::-1], return_index=True)
+    ends = np.unique(np.append(firsts, len(repeats.place) - 1 - lasts))
     for loops in repeats.loops:
-        for id, loop in zip(firsts.tolist(), loops[firsts].tolist(), strict=True):
+        for id, loop in zip(ends.tolist(), loops[ends].tolist(), strict=True):
             if loop >= 0:
                 found[loop].append(id)
     return found
@@ -104,7 +105,8 @@ def lines_of(nodes: Sequence[Node]) -> str:
     """
     places = {(node.source.file, node.source.line) for node in nodes if node.source is not None}
     if not places:
-        return "block of " + ", ".join(node.op for node in nodes[:3]) + (" …" if len(nodes) > 3 else "")
+        ops = list(dict.fromkeys(node.op for node in nodes))
+        return "block of " + ", ".join(ops[:3]) + (" …" if len(ops) > 3 else "")
     file = min(places, key=lambda place: (-sum(place[0] == other for other, _ in places), place))[0]
     lines = sorted(line for name, line in places if name == file)
     short = PureWindowsPath(PurePath(file).name).name

@@ -227,18 +227,30 @@ def by_lines(search: Search, ids: Sequence[int], symbols: Hashes) -> Levels:
     find_loops(levels, search.fewest, None)
     if len(levels.symbols) > search.fewest:
         single = levels.starts[:-1][levels.depth[levels.starts[:-1]] == 0]
-        before = levels.symbols.copy()
-        levels.symbols[levels.items()[single]] = labels(search.frame.graph, ids, lines=False)[0][single]
+        before, places = levels.symbols.copy(), levels.place.copy()
+        structure = labels(search.frame.graph, ids, lines=False)[0][single]
+        levels.symbols[levels.items()[single]] = levels.place[single] = structure
         find_loops(levels, search.fewest, wires_of(search, ids))
         if len(levels.symbols) == len(before):
-            levels.symbols = before
+            levels.symbols, levels.place = before, places
             find_branching(levels, search.fewest)
-    if size(levels, symbols) > len(np.unique(symbols)):  # a line is in more than one loop
+    if not stand_apart(levels, symbols):
         other = Levels(symbols)
         find_branching(other, search.fewest)
         if size(other, symbols) < CLEARER * size(levels, symbols):
             return other
     return levels
+
+
+def stand_apart(levels: Levels, symbols: Hashes) -> bool:
+    """Tell whether every loop in a row has a line of its own; else they may be pieces of one loop that branches."""
+    items = levels.items()
+    _, lines = np.unique(symbols, return_inverse=True)
+    pairs = np.unique(np.stack([lines, items]), axis=1)
+    only_one = np.bincount(pairs[0]) == 1
+    own = np.zeros(len(levels.symbols), bool)
+    own[pairs[1][only_one[pairs[0]]]] = True
+    return bool(own[items[levels.depth > 0]].all()) and not bool(levels.joined.any())
 
 
 def size(levels: Levels, symbols: Hashes) -> int:

@@ -40,7 +40,7 @@ class Levels:
         self.rounds: list[Ints] = []  # level -> round of every position
         self.keys: list[Hashes] = []  # level -> loop of every position
         self.starts: Ints = np.arange(count + 1, dtype=np.int64)
-        self.symbols = symbols
+        self.symbols = symbols.copy()
         self.joined = np.zeros(count, bool)  # items that are in one loop though they are not one item
 
     def wrap(self, covered: Ints, bodies: Hashes, columns: Ints, rounds: Ints) -> None:
