@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gradviz import escape
-from gradviz.errors import GradvizTypeError, GradvizValueError, LayoutError
+from gradviz.errors import GradvizTypeError, LayoutError
 from gradviz.graphs import Frame
 from gradviz.style import FONTS, THEMES, Options, wording
 from gradviz.views.cards import Card
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST", "describe", "render_dot", "title_of", "to_svg"]
 
-MOST = 2000  # nodes; more than that nobody can read and Graphviz takes for ever
+MOST = 2000  # nodes; for more than that Graphviz takes for ever
 SVG = "{http://www.w3.org/2000/svg}"
 SCALE = 4 / 3  # pixels a point
 SHAPES = ("path", "polygon", "ellipse", "polyline")
@@ -31,8 +31,8 @@ def to_svg(drawing: Drawing) -> str:
     """Return the picture as SVG that can stand in a page beside others, light and dark.
 
     It scales down to the width of its place, names what it shows (``role="img"``, title and
-    description), and holds neither links nor scripts. Raises `GradvizValueError` for more
-    than 2,000 nodes and what `render_dot` raises.
+    description), and holds neither links nor scripts. Of more than 2,000 nodes it is laid out by
+    scope and shows names and the colours of gradients. Raises what `render_dot` raises.
 
     >>> from gradviz.graphs import Graph, Node
     >>> from gradviz.views.drawing import draw
@@ -40,17 +40,12 @@ def to_svg(drawing: Drawing) -> str:
     '<svg xmlns="http://www.w3.org/'
     """
     frame, options = drawing.frame, drawing.options
-    _check_size(len(frame.graph))
+    if len(frame.graph) > MOST:
+        from gradviz.views.large import large_svg
+
+        return large_svg(drawing)
     laid_out = _parsed(_render(drawing.dot, options.engine, options.timeout))
     return look_of(options.style).page(frame, options, drawing.dot, laid_out).text()
-
-
-def _check_size(count: int) -> None:
-    if count > MOST:
-        raise GradvizValueError(
-            f"{count:,} nodes are too many for one picture (at most {MOST:,})",
-            hint="draw less of it: fold=True, collapse=1 (by scope) or focus=name with hops=2",
-        )
 
 
 def render_dot(dot: str, *, engine: str = "auto", timeout: float = 30.0) -> str:
