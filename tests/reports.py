@@ -1,5 +1,7 @@
 """Runs to write reports of."""
 
+import random
+
 import numpy as np
 
 import gradviz
@@ -53,9 +55,11 @@ def update(params, w):
 
 
 def chain(path, nodes, steps):
-    """Record a long chain of scalars without any loop or scope in it."""
+    """Record a long chain of scalars without any loop or scope in it, and of which nothing is like the rest."""
+    chance = random.Random(0)
     lines = [
-        f"h{i + 1} = np.{'sin' if i % 3 else 'cos'}(h{i}) * 0.9 + h{max(0, i - 3)} * 0.1" for i in range(nodes // 6)
+        f"h{i + 1} = np.{chance.choice(('sin', 'cos'))}(h{i}) * 0.9 + h{max(0, i - chance.randrange(9))} * 0.1"
+        for i in range(nodes // 6)
     ]
     code = compile("\n".join(lines), "chain.py", "exec")
     x = Tensor(0.3, name="x")

@@ -49,10 +49,16 @@ texts = st.recursive(
 )
 
 
+def real_abs(x):
+    if isinstance(x, complex):  # the root of a number below 0, which is NaN to us
+        raise OverflowError
+    return abs(x)
+
+
 @given(texts, numbers, numbers, numbers)
 def test_numbers_are_computed_as_python_does(text, a, b, c):
     try:
-        wanted = eval(text, {"__builtins__": {}, "abs": abs}, {"a": a, "b": b, "c": c})
+        wanted = eval(text, {"__builtins__": {}, "abs": real_abs}, {"a": a, "b": b, "c": c})
     except (ZeroDivisionError, OverflowError):
         return
     if isinstance(wanted, complex) or abs(wanted) > 1e300:

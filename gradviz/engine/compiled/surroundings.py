@@ -166,7 +166,7 @@ class _Search:
             if isinstance(x, kinds):
                 visit(x)
                 return
-        if hasattr(x, "__next__") and not is_output(x):
+        if hasattr(type(x), "__next__") and not is_output(x):
             raise CannotCompileError(f"it can reach a {type(x).__name__}, which gives something else every time")
         self._object(x)
 
