@@ -32,7 +32,7 @@ MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>"})()
 ATOMS = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis), np.generic)
 STATE = (float, np.floating, np.ndarray, Tensor)
 LIMIT = 50_000  # things to compare
-LIBRARIES = (ENGINE, NUMPY, sysconfig.get_paths()["stdlib"])
+LIBRARIES = (ENGINE.removesuffix("engine"), NUMPY, sysconfig.get_paths()["stdlib"])
 Check = tuple[Any, Any, Any]
 Codes = dict[CodeType, dict[str, Any]]
 
@@ -124,6 +124,8 @@ class _Search:
     def __init__(self, codes: dict[CodeType, dict[str, Any]]) -> None:
         self.codes = codes
         self.names = {name for code in codes for name in (*code.co_names, *code.co_freevars)}
+        own = {name for code in codes if not in_library(code.co_filename) for name in code.co_names}
+        self.reads_any = bool(own & {"__dict__", "vars", "getattr"})
         self.made = Surroundings()
         self.seen: set[int] = set()
         self.waiting: deque[Any] = deque()
@@ -226,7 +228,7 @@ class _Search:
     def _attributes(self, variables: Any, shadowing: set[str] | None = None) -> None:
         """Keep the attributes that the code names; with ``shadowing`` also those that could come to hide others."""
         names = self.names & (variables.keys() | (shadowing or set()))
-        if self.names & {"__dict__", "vars", "getattr"} and variables.__class__ is dict:  # any may be read
+        if self.reads_any and variables.__class__ is dict:
             names = names | variables.keys()
         for name in sorted(names):
             self._entry(variables, name)
