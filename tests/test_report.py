@@ -422,5 +422,6 @@ def test_the_steps_kept_are_those_where_most_changes():
 def test_views_are_few_and_one_can_be_read(tmp_path):
     graph = chain(tmp_path / "run", 600, 2).graph
     found = views(graph)
+    assert any(view.part for view in found)
     assert len(found[first_shown(found)].frame.graph) <= 60
     assert any(len(view.frame.graph) == len(graph) for view in found)

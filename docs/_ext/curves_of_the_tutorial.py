@@ -142,15 +142,22 @@ def valley(axes: Axes) -> None:
     axes.grid(visible=False)
 
 
-@plot(columns=2)
-def three_fits(left: Axes, right: Axes) -> None:
-    """Draw the line that is fitted in three ways, and the losses on the way."""
+def line_fit() -> tuple[np.ndarray, np.ndarray, Callable[[Any, Any], Any]]:
+    """Return the points of the line fit, and its loss as a function of slope and intercept."""
     x = np.arange(-0.5, 0.5, 0.01)
     y = x + np.random.default_rng(0).normal(0, 0.2, x.shape)
 
     def loss(w: Any, b: Any) -> Any:
         error = y - (w * x + b)
         return (error * error).mean()
+
+    return x, y, loss
+
+
+@plot(columns=2)
+def three_fits(left: Axes, right: Axes) -> None:
+    """Draw the line that is fitted in three ways, and the losses on the way."""
+    x, y, loss = line_fit()
 
     def by_differences(w: float, b: float, h: float = 0.001) -> tuple[float, float]:
         return (loss(w + h, b) - loss(w, b)) / h, (loss(w, b + h) - loss(w, b)) / h
@@ -180,13 +187,7 @@ def three_fits(left: Axes, right: Axes) -> None:
 @plot()
 def path(axes: Axes) -> None:
     """Draw the path of the line fit over its loss."""
-    x = np.arange(-0.5, 0.5, 0.01)
-    y = x + np.random.default_rng(0).normal(0, 0.2, x.shape)
-
-    def loss(w: Any, b: Any) -> Any:
-        error = y - (w * x + b)
-        return (error * error).mean()
-
+    _, _, loss = line_fit()
     with tempfile.TemporaryDirectory() as folder:
         gradviz.descend(loss, {"w": 0.1, "b": 1.0}, lr=0.08, steps=300, trace=f"{folder}/line")
         run = gradviz.open_run(f"{folder}/line")
@@ -249,13 +250,7 @@ def steps_page() -> str:
 
 def report_page() -> str:
     """Return the report of the line fit."""
-    x = np.arange(-0.5, 0.5, 0.01)
-    y = x + np.random.default_rng(0).normal(0, 0.2, x.shape)
-
-    def loss(w: Any, b: Any) -> Any:
-        error = y - (w * x + b)
-        return (error * error).mean()
-
+    _, _, loss = line_fit()
     with tempfile.TemporaryDirectory() as folder:
         gradviz.descend(loss, {"w": 0.1, "b": 1.0}, lr=0.08, steps=100, trace=f"{folder}/line")
         return Path(gradviz.open_run(f"{folder}/line").save(f"{folder}/line.html")).read_text("utf-8")
