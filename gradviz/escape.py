@@ -63,6 +63,8 @@ def clean(text: object, limit: int | None = LIMIT) -> str:
     """
     if not isinstance(text, str):
         raise GradvizTypeError(f"expected text, got {type(text).__name__}")
+    if type(text) is str and text.isascii() and text.isprintable():
+        return text if limit is None or len(text) <= limit else text[: limit - 1] + ELLIPSIS
     if limit is None:
         return "".join(map(_visible, text))
     shown = "".join(map(_visible, text[: limit + 1]))

@@ -41,7 +41,7 @@ def to_svg(drawing: Drawing) -> str:
     """
     frame, options = drawing.frame, drawing.options
     if len(frame.graph) > MOST:
-        from gradviz.views.large import large_svg
+        from gradviz.views.large.svg import large_svg
 
         return large_svg(drawing)
     laid_out = _parsed(_render(drawing.dot, options.engine, options.timeout))
