@@ -218,9 +218,3 @@ def test_steps_are_saved_as_a_page_and_only_so(tmp_path):
 def test_too_many_steps_are_refused_with_a_hint():
     with pytest.raises(GradvizValueError, match=r"(?s)too many for one page.*draw\(steps"):
         slides(steps(samples(30)))
-
-
-def test_too_many_nodes_are_refused_with_a_hint():
-    nodes = tuple(Node(i, f"x_{i}", "input", "input") for i in range(20_001))
-    with pytest.raises(GradvizValueError, match=r"(?s)20,001 nodes are too many for one page.*collapse"):
-        to_html(draw(Graph(nodes), fold=False))

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz import escape
-from gradviz.errors import GradvizValueError
 from gradviz.graphs import Frame, Node, Number
 from gradviz.style import THEMES, Options, Theme, wording
 from gradviz.views.cards import file_name
 from gradviz.views.document import document
 from gradviz.views.openings import Opening, openings
-from gradviz.views.svg import describe, fold_key, title_of
+from gradviz.views.svg import MOST, describe, fold_key, title_of
 from gradviz.views.text import Cell, Lister, cell_text
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ __all__ = ["page", "to_html"]
 FOLDER = Path(__file__).parent
 FULL = 17  # digits that give a number back exactly
 WRITTEN_OUT = 64  # elements of an array in the details
-MOST = 20_000  # nodes; a browser takes long to lay out the table of more
 LONG = 2000  # characters of one text in the details
 LEAST_SHARE = 0.6  # of its size; a wider picture is scrolled
 SCRIPTS = ("webpage.js", "folds.js")  # the second where there are folds to open
@@ -49,19 +47,17 @@ def to_html(drawing: Drawing) -> str:
     It is one file, refers to nothing outside and runs no script but its own (a content
     security policy with hashes says so to the browser); without scripts it can still be
     read. A click on what is folded shows it open (see `gradviz.views.openings` for how
-    much). Raises `GradvizValueError` for more than 20,000 nodes, and what the layout raises.
+    much). More than 2,000 nodes are drawn on a canvas (`gradviz.views.large.page`). Raises what the layout raises.
 
     >>> from gradviz.graphs import Graph, Node
     >>> from gradviz.views.drawing import draw
     >>> to_html(draw(Graph((Node(0, "<b>", "input", "input"),)))).count("<b>")
     0
     """
-    count = len(drawing.frame.graph)
-    if count > MOST:
-        raise GradvizValueError(
-            f"{count:,} nodes are too many for one page (at most {MOST:,})",
-            hint="draw less of it: fold=True, collapse=1 (by scope) or focus=name with hops=2; .svg takes them all",
-        )
+    if len(drawing.frame.graph) > MOST:
+        from gradviz.views.large.page import large_page
+
+        return large_page(drawing)
     found, left_out = openings(drawing)
     return page(drawing.frame, drawing.options, [("", drawing.svg)], found, left_out)
 

@@ -52,7 +52,7 @@ def placed(scopes: Sequence[Scope], src: Ints, dst: Ints, sizes: Floats) -> Plac
 
     >>> found = placed([(), ("net",)], np.array([0]), np.array([1]), np.full((2, 2), [20.0, 10.0]))
     >>> found.corners.tolist(), found.boxes[1].tolist()
-    ([[8.0, 20.0], [66.0, 24.0]], [58.0, 8.0, 36.0, 42.0])
+    ([[8.0, 20.0], [66.0, 24.0]], [58.0, 8.0, 36.0, 34.0])
     """
     nesting = Nesting(scopes)
     one, other = nesting.lifted(src, dst)

@@ -74,7 +74,8 @@ def text_widths(texts: Sequence[str], size: float) -> np.ndarray:
     table[-1] = 1.05
     ends = np.cumsum([0, *map(len, texts)])
     total = np.concatenate([[0.0], np.cumsum(table[np.minimum(codes, len(table) - 1)])])
-    return size * np.round(total[ends[1:]] - total[ends[:-1]], 9)
+    found: np.ndarray = size * np.round(total[ends[1:]] - total[ends[:-1]], 9)
+    return found
 
 
 def sizes_of(numbers: Sequence[Number | None]) -> tuple[np.ndarray, np.ndarray]:

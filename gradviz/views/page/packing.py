@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Iterable
 
 import numpy as np
 
-__all__ = ["packed_bytes", "packed_numbers", "rounded"]
+__all__ = ["packed_bytes", "packed_lines", "packed_numbers", "packed_whole", "rounded"]
 
 MANTISSA = 52  # bits of a float64
+LONG = 1 << 20  # bytes; more are deflated with less care
 
 
 def rounded(numbers: np.ndarray, bits: int) -> np.ndarray:
@@ -58,5 +60,24 @@ def packed_bytes(columns: np.ndarray) -> str:
     return _deflated(changed.tobytes())
 
 
+def packed_whole(numbers: np.ndarray) -> str:
+    """Return whole numbers of at most 32 bits as base64 of deflated differences, first byte first.
+
+    >>> len(packed_whole(np.arange(100_000))) < 1000
+    True
+    """
+    changed = np.diff(np.asarray(numbers, np.int64), prepend=0).astype("<i4")
+    return _deflated(np.ascontiguousarray(changed.view(np.uint8).reshape(-1, 4).T).tobytes())
+
+
+def packed_lines(lines: Iterable[str]) -> str:
+    r"""Return texts without line ends as base64 of one deflated text.
+
+    >>> zlib.decompress(base64.b64decode(packed_lines(["a", "b"])))
+    b'a\nb'
+    """
+    return _deflated("\n".join(lines).encode("utf-8", "replace"))
+
+
 def _deflated(data: bytes) -> str:
-    return base64.b64encode(zlib.compress(data, 9)).decode("ascii")
+    return base64.b64encode(zlib.compress(data, 9 if len(data) < LONG else 6)).decode("ascii")

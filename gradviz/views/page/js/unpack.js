@@ -27,3 +27,17 @@ async function unpackBytes(text, steps) {
   for (let i = 1; i < bytes.length; i += 1) if (i % steps !== 0) bytes[i] += bytes[i - 1];
   return bytes;
 }
+
+async function unpackWhole(text) {
+  const planes = await inflated(text);
+  const count = planes.length / 4;
+  const found = new Int32Array(count);
+  let sum = 0;
+  for (let i = 0; i < count; i += 1) {
+    sum += planes[i] | (planes[count + i] << 8) | (planes[2 * count + i] << 16) | (planes[3 * count + i] << 24);
+    found[i] = sum;
+  }
+  return found;
+}
+
+const unpackLines = async (text) => new TextDecoder().decode(await inflated(text)).split("\n");
