@@ -11,7 +11,7 @@ from gradviz import draw
 from gradviz.graphs import Frame, Graph, Node
 from gradviz.style import wording
 from gradviz.transforms.hashing import edge_arrays
-from gradviz.views.large.columns import arranged
+from gradviz.views.large.columns import Spacing, arranged
 from gradviz.views.large.placing import placed
 from gradviz.views.large.sheet import levels, text_widths
 from gradviz.views.large.svg import large_svg
@@ -72,17 +72,32 @@ def test_equal_scopes_are_laid_out_once():
 def test_operands_stand_before_results_where_nothing_is_wrapped():
     graph = blocks(2)
     found = places(graph)
-    assert not len(found.turns.edges)
     assert all(found.corners[src, 0] < found.corners[dst, 0] for src, dst, _ in graph.edges)
 
 
 def test_an_edge_to_another_row_turns_between_the_rows():
     found = places(chain(200))
-    assert 3 < len(found.turns.edges) < 30
-    for edge, along in zip(found.turns.edges.tolist(), found.turns.along.tolist(), strict=True):
-        assert found.corners[edge, 1] + 14 < along < found.corners[edge + 1, 1]
-    lies_on = (found.corners[:, 1, None] < found.turns.along) & (found.corners[:, 1, None] + 14 > found.turns.along)
+    assert 3 < len(found.routes.edges) < 30
+    assert np.diff(found.routes.starts).tolist() == [4] * len(found.routes.edges)
+    along = found.routes.points[1::4, 1]
+    assert (found.corners[found.routes.edges, 1] + 14 < along).all()
+    assert (along < found.corners[found.routes.edges + 1, 1]).all()
+    lies_on = (found.corners[:, 1, None] < along) & (found.corners[:, 1, None] + 14 > along)
     assert not lies_on.any()
+
+
+def test_a_long_edge_is_led_past_the_boxes_between_its_ends():
+    nodes = [Node(0, "x", "input", "input")]
+    nodes += [Node(i, f"sin_{i}", "sin", "op", (i - 1,)) for i in range(1, 6)]
+    nodes.append(Node(6, "sum", "add", "op", (5, 0)))
+    found = places(Graph(tuple(nodes), (6,)))
+    (edge,) = found.routes.edges.tolist()
+    assert Graph(tuple(nodes)).edges[edge] == (0, 6, 1)
+    heights = found.routes.points[:, 1]
+    assert len(heights) == 10
+    for node in range(1, 6):
+        top = found.corners[node, 1]
+        assert all(y < top or y > top + 14 for y in heights[2 * node - 2 : 2 * node])
 
 
 @settings(max_examples=40, deadline=None)
@@ -105,7 +120,7 @@ def test_scopes_may_lie_as_deep_in_each_other_as_they_like():
 
 def test_columns_are_sorted_so_that_lines_do_not_cross():
     links = [[3, 4], [2, 5], [1, 6], [0, 7]]
-    plan = arranged(np.full((8, 2), 10.0), np.array(links), 0.0)
+    plan = arranged(np.full((8, 2), 10.0), np.array(links), Spacing())
     heights = plan.corners[:, 1]
     pairs = sorted(links, key=lambda link: heights[link[0]])
     assert sorted(heights[b] for _, b in pairs) == [heights[b] for _, b in pairs]

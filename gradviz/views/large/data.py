@@ -58,7 +58,7 @@ def page_data(sheet: Sheet, precision: int) -> dict[str, Any]:
         "types": [[escape.clean(text) for text in type_text(found)] for found in types],
         "sources": [source_text(found) for found in sources],
         "scopes": scopes_data(sheet),
-        "turns": turns_data(sheet),
+        "routes": routes_data(sheet),
         "values": numbers_data(sheet.frame.values, precision),
         "grads": numbers_data(sheet.frame.grads, precision),
     }
@@ -101,12 +101,11 @@ def scopes_data(sheet: Sheet) -> dict[str, str]:
     }
 
 
-def turns_data(sheet: Sheet) -> dict[str, str]:
-    """Return the edges that go on in another row."""
-    turns = sheet.placement.turns
-    return {
-        name: packed_whole(np.rint(getattr(turns, name).astype(float))) for name in ("edges", "out", "along", "into")
-    }
+def routes_data(sheet: Sheet) -> dict[str, str]:
+    """Return the edges that are not one curve, and the points between their ends."""
+    routes = sheet.placement.routes
+    columns = {"edges": routes.edges, "starts": routes.starts, "x": routes.points[:, 0], "y": routes.points[:, 1]}
+    return {name: packed_whole(np.rint(column.astype(float))) for name, column in columns.items()}
 
 
 def numbers_data(numbers: Sequence[Number | None], precision: int) -> dict[str, str]:

@@ -11,24 +11,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradviz.views.large.columns import BETWEEN, HEAD, PAD, Plan, arranged
+from gradviz.views.large.columns import Plan, Spacing, arranged
 from gradviz.views.large.nesting import Nesting, Scope
 
-__all__ = ["Placement", "Turns", "placed"]
+__all__ = ["Placement", "Routes", "placed"]
 
 Floats = np.ndarray
 Ints = np.ndarray
 OUT = 7.0  # points from a column to the vertical part of an edge that goes to another row
+WHOLE = Spacing()
+INSIDE = Spacing(above=16.0)  # the name of a scope stands in it
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
-    """Edges that go on in a row further down: out of the column, along between the rows, and into the column."""
+class Routes:
+    """Edges that are not one curve: past the columns between their ends, and along between rows.
 
-    edges: Ints  # which they are
-    out: Floats  # x
-    along: Floats  # y
-    into: Floats  # x
+    The points of ``edges[i]``, without its ends, are those from ``starts[i]`` to ``starts[i + 1]``.
+    """
+
+    edges: Ints
+    starts: Ints
+    points: Floats  # (points, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Placement:
     nesting: Nesting
     corners: Floats
     boxes: Floats  # of the scopes; the root, which is the whole picture, is the first
-    turns: Turns
+    routes: Routes
     plans: int  # how many scopes were really laid out
 
     @property
@@ -47,8 +51,12 @@ class Placement:
         return float(self.boxes[0, 2]), float(self.boxes[0, 3])
 
 
-def placed(scopes: Sequence[Scope], src: Ints, dst: Ints, sizes: Floats) -> Placement:
+def placed(
+    scopes: Sequence[Scope], src: Ints, dst: Ints, sizes: Floats, whole: Spacing = WHOLE, inside: Spacing = INSIDE
+) -> Placement:
     """Return places for nodes in these scopes, of these sizes (nodes, 2); edges lead from ``src`` to ``dst``.
+
+    ``whole`` is the room around everything, ``inside`` that in scopes.
 
     >>> found = placed([(), ("net",)], np.array([0]), np.array([1]), np.full((2, 2), [20.0, 10.0]))
     >>> found.corners.tolist(), found.boxes[1].tolist()
@@ -60,7 +68,7 @@ def placed(scopes: Sequence[Scope], src: Ints, dst: Ints, sizes: Floats) -> Plac
     inner = np.empty((len(nesting.order), 2))  # the size of every item, in order
     inner[nesting.position[: nesting.count]] = sizes
     plans: dict[tuple[bytes, bytes], Plan] = {}
-    chosen: list[Plan] = [arranged(np.zeros((0, 2)), np.zeros((0, 2), np.int64), PAD)] * len(nesting.paths)
+    chosen: list[Plan] = [arranged(np.zeros((0, 2)), np.zeros((0, 2), np.int64), whole)] * len(nesting.paths)
     starts, link_starts = nesting.starts.tolist(), begins.tolist()
     places = nesting.position[nesting.count :].tolist()
     for scope in np.argsort(-nesting.depths, kind="stable").tolist():
@@ -69,16 +77,22 @@ def placed(scopes: Sequence[Scope], src: Ints, dst: Ints, sizes: Floats) -> Plac
         key = boxes.tobytes(), pairs.tobytes()
         plan = plans.get(key) if scope else None
         if plan is None:
-            plan = plans[key] = arranged(boxes, pairs, HEAD if scope else PAD)
+            plan = plans[key] = arranged(boxes, pairs, inside if scope else whole)
         chosen[scope] = plan
         if scope:
             inner[places[scope - 1]] = plan.size
-    return _put(nesting, chosen, inner, (one, other), len(plans))
+    corners, placed_scopes = _put(nesting, chosen, inner)
+    middles = corners[:, 1] + sizes[:, 1] / 2
+    ends = np.stack([middles[src], middles[dst]], axis=1)
+    routes = Router(nesting, chosen, placed_scopes, (whole.between, inside.between)).routes(one, other, ends)
+    return Placement(nesting, corners, placed_scopes, routes, len(plans))
 
 
-def _put(nesting: Nesting, chosen: list[Plan], inner: Floats, joined: tuple[Ints, Ints], plans: int) -> Placement:
-    """Return the places in the whole picture, the scopes from the outside in."""
-    own = np.concatenate([plan.corners for plan in chosen])  # of every item, in order, in its scope
+def _put(nesting: Nesting, chosen: list[Plan], inner: Floats) -> tuple[Floats, Floats]:
+    """Return the places of nodes and scopes in the whole picture, the scopes from the outside in."""
+    own = np.concatenate(
+        [plan.corners[: len(plan.first_lane)] for plan in chosen]
+    )  # of every item, in order, in its scope
     corners = np.empty((len(nesting.order), 2))
     boxes = np.zeros((len(nesting.paths), 4))
     boxes[0, 2:] = chosen[0].size
@@ -93,23 +107,50 @@ def _put(nesting: Nesting, chosen: list[Plan], inner: Floats, joined: tuple[Ints
         scope = item[is_scope] - nesting.count + 1
         boxes[scope, :2] = corners[item[is_scope]]
         boxes[scope, 2:] = inner[at[is_scope]]
-    turns = _turns(nesting, chosen, boxes, joined)
-    return Placement(nesting, corners[: nesting.count], boxes, turns, plans)
+    return corners[: nesting.count], boxes
 
 
-def _turns(nesting: Nesting, chosen: list[Plan], boxes: Floats, joined: tuple[Ints, Ints]) -> Turns:
-    """Return the edges between rows."""
-    rows = np.concatenate([plan.rows for plan in chosen])
-    one, other = (nesting.position[items] for items in joined)
-    found = np.flatnonzero(rows[one] != rows[other])
-    one, other = one[found], other[found]
-    tops, lefts, rights = (
-        np.concatenate([getattr(plan, name) for plan in chosen]) for name in ("tops", "lefts", "rights")
-    )
-    origin = boxes[nesting.holder[joined[0][found]]]
-    return Turns(
-        found,
-        origin[:, 0] + rights[one] + OUT,
-        origin[:, 1] + tops[other] - BETWEEN / 2,
-        origin[:, 0] + lefts[other] - OUT,
-    )
+class Router:
+    """Leads edges through lanes and between rows."""
+
+    def __init__(self, nesting: Nesting, chosen: list[Plan], boxes: Floats, between: tuple[float, float]) -> None:
+        self.nesting = nesting
+        self.chosen = chosen
+        self.boxes = boxes
+        self.between = between
+
+    def routes(self, one: Ints, other: Ints, ends: Floats) -> Routes:
+        """Return the routes of the edges that join these items; ``ends`` are the heights of their ends."""
+        rows, columns, lanes = (
+            np.concatenate([getattr(plan, name)[: len(plan.first_lane)] for plan in self.chosen])
+            for name in ("rows", "columns", "first_lane")
+        )
+        a, b = self.nesting.position[one], self.nesting.position[other]
+        found = np.flatnonzero((rows[a] != rows[b]) | ((lanes[a] >= 0) & (columns[b] - columns[a] > 1)))
+        holder = self.nesting.holder[one[found]]
+        begin = self.nesting.starts[holder]
+        starts, points = [0], []
+        table = np.stack([holder, a[found] - begin, b[found] - begin], axis=1).tolist()
+        for (scope, first, last), (start, end) in zip(table, ends[found].tolist(), strict=True):
+            points += self.route(scope, first, last, start, end)
+            starts.append(len(points))
+        return Routes(found, np.array(starts), np.array(points, float).reshape(-1, 2))
+
+    def route(self, scope: int, first: int, last: int, start: float, end: float) -> list[tuple[float, float]]:
+        """Return the points between the ends of one edge; ``first`` and ``last`` are boxes of the scope."""
+        plan = self.chosen[scope]
+        left, top = self.boxes[scope, :2].tolist()
+        lane = int(plan.first_lane[first])
+        passed = int(plan.columns[last] - plan.columns[first]) - 1 if lane >= 0 else 0
+        points: list[tuple[float, float]] = []
+        here, y = first, start
+        for stop in (*range(lane, lane + passed), last):
+            then = end if stop == last else top + float(plan.corners[stop, 1])
+            if plan.rows[here] != plan.rows[stop]:
+                out, into = left + float(plan.rights[here]) + OUT, left + float(plan.lefts[stop]) - OUT
+                along = top + float(plan.tops[stop]) - self.between[scope > 0] / 2
+                points += [(out, y), (out, along), (into, along), (into, then)]
+            if stop != last:
+                points += [(left + float(plan.lefts[stop]), then), (left + float(plan.rights[stop]), then)]
+            here, y = stop, then
+        return points

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,6 @@ LETTERS = {"input": "i", "param": "p", "const": "c"}
 NOTE = "laid out by scope, for there are too many nodes for Graphviz"
 BOX = f'<rect class="%s" x="%d" y="%d" width="%d" height="{HEIGHT:g}"/>\n<text x="%d" y="%d">%s</text>'
 CURVE = '<path d="M%d,%dC%d,%d %d,%d %d,%d"/>'
-TURN = '<path d="M%d,%dH%dV%dH%dV%dH%d"/>'
 SCOPE = '<rect class="f" x="%g" y="%g" width="%g" height="%g" rx="4"/>\n<text class="s" x="%g" y="%g">%s</text>'
 
 
@@ -67,20 +66,42 @@ def scopes(sheet: Sheet) -> Iterator[str]:
 
 
 def edges(sheet: Sheet) -> Iterator[str]:
-    """Yield the edges: curves, and where they go on in another row, lines between the rows."""
+    """Yield the edges: curves, and those that are led past others, or on in another row, through their points."""
     placement = sheet.placement
     src, dst = sheet.src, sheet.dst
-    turns = placement.turns
     start_x, start_y = placement.corners[src, 0] + sheet.widths[src], placement.corners[src, 1] + HEIGHT / 2
     end_x, end_y = placement.corners[dst, 0], placement.corners[dst, 1] + HEIGHT / 2
     bend = np.maximum(8.0, np.abs(end_x - start_x) / 2)
+    routes = placement.routes
     is_curve = np.ones(len(src), bool)
-    is_curve[turns.edges] = False
+    is_curve[routes.edges] = False
     curves = (start_x, start_y, start_x + bend, start_y, end_x - bend, end_y, end_x, end_y)
     yield from map(CURVE.__mod__, rows(*(column[is_curve] for column in curves)))
-    at = turns.edges
-    lines = (start_x[at], start_y[at], turns.out, turns.along, turns.into, end_y[at], end_x[at])
-    yield from map(TURN.__mod__, rows(*lines))
+    at = routes.edges
+    ends = zip(*(np.rint(column[at]).tolist() for column in (start_x, start_y, end_x, end_y)), strict=True)
+    points = np.rint(routes.points).tolist()
+    for (x1, y1, x2, y2), first, last in zip(ends, routes.starts[:-1], routes.starts[1:], strict=True):
+        yield f'<path d="{path([(x1, y1), *points[first:last], (x2, y2)])}"/>'
+
+
+def path(points: Sequence[Sequence[float]]) -> str:
+    """Return a way through points: straight along an axis, else a curve that starts and ends level.
+
+    >>> path([(0, 0), (10, 0), (10, 5), (30, 9)])
+    'M0,0H10V5C20,5 20,9 30,9'
+    """
+    (x, y), *rest = points
+    found = f"M{x:g},{y:g}"
+    for to_x, to_y in rest:
+        if to_y == y:
+            found += f"H{to_x:g}"
+        elif to_x == x:
+            found += f"V{to_y:g}"
+        else:
+            middle = (x + to_x) / 2
+            found += f"C{middle:g},{y:g} {middle:g},{to_y:g} {to_x:g},{to_y:g}"
+        x, y = to_x, to_y
+    return found
 
 
 def nodes(sheet: Sheet) -> Iterator[str]:

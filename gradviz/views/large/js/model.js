@@ -10,8 +10,8 @@ async function readModel() {
   Object.assign(model, data, { columns });
   model.names = await unpackLines(data.names);
   model.scopes = await readScopes(data.scopes);
-  model.turns = {};
-  for (const [name, text] of Object.entries(data.turns)) model.turns[name] = await unpackWhole(text);
+  model.routes = {};
+  for (const [name, text] of Object.entries(data.routes)) model.routes[name] = await unpackWhole(text);
   model.values = await readNumbers(data.values);
   model.grads = await readNumbers(data.grads);
   model.src = new Int32Array(columns.back.length);

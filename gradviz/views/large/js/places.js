@@ -30,10 +30,10 @@ const cellAt = (x, y) => clamp(Math.floor(y / places.cell), places.down - 1) * p
 // Short edges are in the cell of their middle, long ones in a list of their own.
 places.layEdges = () => {
   const edges = model.src.length;
-  const { columns, turns } = model;
+  const { columns, routes } = model;
   for (const side of ["x1", "y1", "x2", "y2"]) places[side] = new Float32Array(edges); // of both ends
-  places.turn = new Int32Array(edges).fill(-1);
-  turns.edges.forEach((edge, place) => { places.turn[edge] = place; });
+  places.route = new Int32Array(edges).fill(-1);
+  routes.edges.forEach((edge, place) => { places.route[edge] = place; });
   const { x1, y1, x2, y2 } = places;
   const cells = new Int32Array(edges);
   const long = [];
@@ -42,7 +42,7 @@ places.layEdges = () => {
     if (from >= 0 && from === to) { cells[edge] = -1; continue; }
     place(edge, from, to);
     const [across, down] = [x2[edge] - x1[edge], y2[edge] - y1[edge]];
-    const short = places.turn[edge] < 0 && Math.max(Math.abs(across), Math.abs(down)) < places.cell;
+    const short = places.route[edge] < 0 && Math.max(Math.abs(across), Math.abs(down)) < places.cell;
     cells[edge] = short ? cellAt(x1[edge] + across / 2, y1[edge] + down / 2) : -1;
     if (!short) long.push(edge);
   }
@@ -87,14 +87,16 @@ places.eachEdge = (box, shortest, visit) => {
     }
   }
   const room = 12;
+  const { routes } = model;
   for (const edge of places.long) {
     let [low, high] = y1[edge] < y2[edge] ? [y1[edge], y2[edge]] : [y2[edge], y1[edge]];
     let [left, right] = x1[edge] < x2[edge] ? [x1[edge], x2[edge]] : [x2[edge], x1[edge]];
-    const turn = places.turn[edge];
-    if (turn >= 0) {
-      const { out, along, into } = model.turns;
-      [low, high] = [Math.min(low, along[turn]), Math.max(high, along[turn])];
-      [left, right] = [Math.min(left, into[turn]), Math.max(right, out[turn])];
+    const route = places.route[edge];
+    if (route >= 0) {
+      for (let at = routes.starts[route]; at < routes.starts[route + 1]; at += 1) {
+        [low, high] = [Math.min(low, routes.y[at]), Math.max(high, routes.y[at])];
+        [left, right] = [Math.min(left, routes.x[at]), Math.max(right, routes.x[at])];
+      }
     } else if (x2[edge] < x1[edge]) {
       const bend = (x1[edge] - x2[edge]) / 2;
       [left, right] = [left - bend, right + bend];

@@ -77,18 +77,22 @@ function drawEdges(context, box, scale) {
   context.globalAlpha = 1;
 }
 
+// Straight along an axis, else a curve that starts and ends level; from afar all lines are straight.
 function tracePath(context, edge, scale = 1) {
-  const [x1, y1, x2, y2] = [places.x1[edge], places.y1[edge], places.x2[edge], places.y2[edge]];
-  const turn = places.turn[edge];
-  context.moveTo(x1, y1);
-  if (turn >= 0) {
-    const { out, along, into } = model.turns;
-    for (const [x, y] of [[out[turn], y1], [out[turn], along[turn]], [into[turn], along[turn]], [into[turn], y2], [x2, y2]]) context.lineTo(x, y);
-  } else if (scale < 0.15) context.lineTo(x2, y2);
-  else {
-    const bend = Math.max(8, Math.abs(x2 - x1) / 2);
-    context.bezierCurveTo(x1 + bend, y1, x2 - bend, y2, x2, y2);
-  }
+  let [x, y] = [places.x1[edge], places.y1[edge]];
+  const to = (nextX, nextY) => {
+    if (nextX === x || nextY === y || scale < 0.15) context.lineTo(nextX, nextY);
+    else {
+      const bend = nextX > x ? (nextX - x) / 2 : Math.max(8, (x - nextX) / 2);
+      context.bezierCurveTo(x + bend, y, nextX - bend, nextY, nextX, nextY);
+    }
+    [x, y] = [nextX, nextY];
+  };
+  context.moveTo(x, y);
+  const route = places.route[edge];
+  const { starts, x: xs, y: ys } = model.routes;
+  if (route >= 0) for (let at = starts[route]; at < starts[route + 1]; at += 1) to(xs[at], ys[at]);
+  to(places.x2[edge], places.y2[edge]);
 }
 
 function drawNodes(context, box, scale) {
