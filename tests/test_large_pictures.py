@@ -1,5 +1,6 @@
 """Graphs too large for Graphviz: places by scope, and the pictures made of them."""
 
+import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -8,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradviz import draw
-from gradviz.graphs import Frame, Graph, Node
+from gradviz.graphs import Frame, Graph, Node, Source
 from gradviz.style import wording
 from gradviz.transforms.hashing import edge_arrays
 from gradviz.views.large.columns import Spacing, arranged
 from gradviz.views.large.placing import placed
-from gradviz.views.large.sheet import levels, text_widths
+from gradviz.views.large.rounds import scopes_of
+from gradviz.views.large.sheet import Sheet, levels, text_widths
 from gradviz.views.large.svg import large_svg
 from gradviz.views.painting import text_width
 from tests import strategies
@@ -155,3 +157,48 @@ def test_a_large_picture_is_whole_named_and_the_same_each_time():
 def test_a_chain_without_scopes_is_wrapped_like_text():
     root = ET.fromstring(large_svg(draw(chain(20_000), fold=False)))
     assert 0.5 < float(root.get("width")) / float(root.get("height")) < 4
+
+
+def loop(rounds):
+    """Return the sum of (w * x_i - 1) ** 2 over rounds, every op by the line that made it, without scopes."""
+    nodes = [Node(0, "w", "param", "param"), Node(1, "one", "const", "const")]
+
+    def add(op, line, *inputs, kind="op"):
+        nodes.append(Node(len(nodes), f"{op}_{len(nodes)}", op, kind, inputs, source=Source("fit.py", line)))
+        return len(nodes) - 1
+
+    total = add("zero", 3, kind="const")
+    for _ in range(rounds):
+        product = add("mul", 5, 0, add("x", 4, kind="input"))
+        total = add("add", 7, total, add("square", 6, add("sub", 6, product, 1)))
+    return Frame(Graph(tuple(nodes), (total,)).check(), [1.0] * len(nodes), [1.0] * len(nodes))
+
+
+def test_a_program_without_scopes_gets_the_rounds_of_its_loops():
+    frame = loop(500)
+    found = scopes_of(frame)
+    assert found[0] == ()
+    rounds = {scope for scope in found if scope}
+    assert len(rounds) == 500
+    assert ("×500 fit.py:5-7", "round 17") in rounds
+    src, dst, _ = edge_arrays(frame.graph)
+    assert placed(found, src, dst, np.full((len(found), 2), [48.0, 14.0])).plans < 8
+
+
+def test_rounds_of_one_node_are_no_boxes():
+    graph = chain(100)
+    assert set(scopes_of(Frame(graph, [None] * 100, [None] * 100))) == {()}
+
+
+def test_long_lines_of_what_is_used_everywhere_are_short_pieces_and_the_picture_says_so():
+    frame = loop(500)
+    sheet = Sheet(frame)
+    assert 800 < sheet.stubs.sum() <= 1000
+    assert set(sheet.src[sheet.stubs].tolist()) == {0, 1}
+    root = ET.fromstring(draw(frame, fold=False).svg)
+    paths = [path.get("d") for path in root.iter(f"{SVG}path")]
+    assert len(paths) == len(sheet.src)
+    assert sum(re.fullmatch(r"M-?\d+,\d+H\d+", path) is not None for path in paths) == sheet.stubs.sum()
+    assert "used more than 12 times" in root.findtext(f"{SVG}desc")
+    few = Sheet(loop(5))
+    assert not few.stubs.any()

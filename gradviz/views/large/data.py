@@ -47,6 +47,7 @@ def page_data(sheet: Sheet, precision: int) -> dict[str, Any]:
         "scope": sheet.placement.nesting.holder[: len(nodes)],
         "inputs": np.cumsum(counts),
         "back": sheet.dst - sheet.src,
+        "stub": sheet.stubs,
     }
     return {
         "count": len(nodes),

@@ -11,7 +11,7 @@ from gradviz import escape, transforms
 from gradviz.graphs import Frame
 from gradviz.style import Options
 from gradviz.views.large.data import page_data
-from gradviz.views.large.sheet import Sheet
+from gradviz.views.large.sheet import FAN, Sheet
 from gradviz.views.page.shell import shell
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ __all__ = ["large_page"]
 HERE = files("gradviz.views.large")
 SHARED = ("elements.js", "unpack.js")
 OWN = ("model.js", "places.js", "tiles.js", "view.js", "panel.js", "main.js")
-PLACES = re.compile(r"\{(title|about|note|still|tables)\}")
+PLACES = re.compile(r"\{(title|about|note|still|stubs|tables)\}")
+STUBS = f" · a node used more than {FAN} times shows its long lines when it is chosen"
 STILL = 400  # nodes of the picture that is seen without scripts
 DEEPEST = 8  # scopes, in it
 TABLES = (("op", "By op"), ("scope", "By scope"), ("line", "By source line"))
@@ -44,11 +45,13 @@ def large_page(drawing: Drawing) -> str:
     frame, options = drawing.frame, drawing.options
     title, about = title_of(frame, options), describe(frame, options)
     still = overview(frame, options)
+    sheet = Sheet(frame)
     parts = {
         "title": escape.for_html(title),
         "about": escape.for_html(about, limit=None),
         "note": f"Without scripts: {'the outermost scopes' if still else 'a summary'} of the graph.",
         "still": still,
+        "stubs": STUBS if sheet.stubs.any() else "",
         "tables": "\n".join(tables(frame)),
     }
     return shell(
@@ -57,7 +60,7 @@ def large_page(drawing: Drawing) -> str:
         theme=options.theme,
         styles=[HERE.joinpath("page.css").read_text("utf-8")],
         body=PLACES.sub(lambda hit: parts[hit[1]], HERE.joinpath("page.html").read_text("utf-8")),
-        data=page_data(Sheet(frame), options.precision),
+        data=page_data(sheet, options.precision),
         script=script(),
     )
 

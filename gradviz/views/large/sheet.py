@@ -12,15 +12,17 @@ from gradviz.graphs import Frame, Number
 from gradviz.style import wording
 from gradviz.transforms.hashing import edge_arrays
 from gradviz.views.large.placing import Placement, placed
+from gradviz.views.large.rounds import scopes_of
 from gradviz.views.painting import WIDTHS
 
-__all__ = ["HEIGHT", "SIZE", "TONES", "Sheet"]
+__all__ = ["FAN", "HEIGHT", "SIZE", "TONES", "Sheet"]
 
 HEIGHT, SIZE = 14.0, 8.0  # of a box, and of the letters in it, in points
 STEP = 24.0  # boxes are this wide, or a multiple: so that more scopes are alike
 LONGEST = 24  # letters
 ROOM = 6.0  # beside the letters
 TONES = ("i", "p", "c", "o", "x", *(f"g{level}" for level in range(9)))  # classes of boxes; g4 is no gradient
+FAN, FAR = 12, 150.0  # uses, and points: a longer edge of a node that is used more often is left out but for its end
 KINDS = {"input": 0, "param": 1, "const": 2}
 OUTPUT, BAD, LEVELS = 3, 4, 9
 STEPS = np.array([0.01, 0.1, 0.5])  # of the largest gradient, as `gradviz.style.wording.level` has them
@@ -48,7 +50,16 @@ class Sheet:
     def placement(self) -> Placement:
         """Where everything is."""
         sizes = np.stack([self.widths, np.full(len(self.nodes), HEIGHT)], axis=1)
-        return placed([node.scope for node in self.nodes], self.src, self.dst, sizes)
+        return placed(scopes_of(self.frame), self.src, self.dst, sizes)
+
+    @cached_property
+    def stubs(self) -> np.ndarray:
+        """Which edges are drawn as a short piece at their end, for with all of them nothing could be seen."""
+        start, end = self.placement.corners[self.src], self.placement.corners[self.dst]
+        across = np.abs(end[:, 0] - start[:, 0] - self.widths[self.src])
+        often = np.bincount(self.src, minlength=len(self.nodes))[self.src] > FAN
+        far: np.ndarray = np.maximum(across, np.abs(end[:, 1] - start[:, 1])) > FAR
+        return often & far
 
     @cached_property
     def tones(self) -> np.ndarray:

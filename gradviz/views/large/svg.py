@@ -10,7 +10,7 @@ import numpy as np
 
 from gradviz import escape
 from gradviz.style import FONTS, THEMES, Theme
-from gradviz.views.large.sheet import HEIGHT, SIZE, TONES, Sheet
+from gradviz.views.large.sheet import FAN, HEIGHT, SIZE, TONES, Sheet
 from gradviz.views.painting import short
 
 if TYPE_CHECKING:
@@ -22,8 +22,11 @@ SCOPE_SIZE = 9.0
 NAME_LIMIT = 24
 LETTERS = {"input": "i", "param": "p", "const": "c"}
 NOTE = "laid out by scope, for there are too many nodes for Graphviz"
+STUBS = f"long edges of nodes used more than {FAN} times are drawn as short pieces"
 BOX = f'<rect class="%s" x="%d" y="%d" width="%d" height="{HEIGHT:g}"/>\n<text x="%d" y="%d">%s</text>'
 CURVE = '<path d="M%d,%dC%d,%d %d,%d %d,%d"/>'
+STUB = '<path d="M%d,%dH%d"/>'
+STUB_LENGTH = 8.0
 SCOPE = '<rect class="f" x="%g" y="%g" width="%g" height="%g" rx="4"/>\n<text class="s" x="%g" y="%g">%s</text>'
 
 
@@ -47,7 +50,8 @@ def large_svg(drawing: Drawing) -> str:
     id = f"gv-{digest.hexdigest()[:12]}"
     width, height = sheet.placement.size
     title = escape.for_html(title_of(frame, options))
-    about = escape.for_html(f"{describe(frame, options)}; {NOTE}", limit=None)
+    notes = [describe(frame, options), NOTE, *([STUBS] if sheet.stubs.any() else [])]
+    about = escape.for_html("; ".join(notes), limit=None)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" id="{id}" class="gradviz" role="img"'
         f' aria-labelledby="{id}-title {id}-desc" viewBox="0 0 {short(width)} {short(height)}"'
@@ -73,14 +77,16 @@ def edges(sheet: Sheet) -> Iterator[str]:
     end_x, end_y = placement.corners[dst, 0], placement.corners[dst, 1] + HEIGHT / 2
     bend = np.maximum(8.0, np.abs(end_x - start_x) / 2)
     routes = placement.routes
-    is_curve = np.ones(len(src), bool)
+    is_curve = ~sheet.stubs
     is_curve[routes.edges] = False
     curves = (start_x, start_y, start_x + bend, start_y, end_x - bend, end_y, end_x, end_y)
     yield from map(CURVE.__mod__, rows(*(column[is_curve] for column in curves)))
-    at = routes.edges
+    yield from map(STUB.__mod__, rows(end_x[sheet.stubs] - STUB_LENGTH, end_y[sheet.stubs], end_x[sheet.stubs]))
+    whole = ~sheet.stubs[routes.edges]
+    at = routes.edges[whole]
     ends = zip(*(np.rint(column[at]).tolist() for column in (start_x, start_y, end_x, end_y)), strict=True)
     points = np.rint(routes.points).tolist()
-    for (x1, y1, x2, y2), first, last in zip(ends, routes.starts[:-1], routes.starts[1:], strict=True):
+    for (x1, y1, x2, y2), first, last in zip(ends, routes.starts[:-1][whole], routes.starts[1:][whole], strict=True):
         yield f'<path d="{path([(x1, y1), *points[first:last], (x2, y2)])}"/>'
 
 

@@ -2,6 +2,7 @@
 
 const places = { closed: new Set() };
 const IN_A_CELL = 24;
+const STUB = 8; // points
 
 // Work out which scope hides each node, and lay the grid anew.
 places.update = () => {
@@ -27,7 +28,7 @@ places.update = () => {
 const clamp = (x, most) => Math.max(0, Math.min(most, x));
 const cellAt = (x, y) => clamp(Math.floor(y / places.cell), places.down - 1) * places.across + clamp(Math.floor(x / places.cell), places.across - 1);
 
-// Short edges are in the cell of their middle, long ones in a list of their own.
+// Short edges are in the cell of their middle, stubs in that of their end, long edges in a list of their own.
 places.layEdges = () => {
   const edges = model.src.length;
   const { columns, routes } = model;
@@ -41,6 +42,10 @@ places.layEdges = () => {
     const [from, to] = [places.hider[columns.scope[model.src[edge]]], places.hider[columns.scope[model.dst[edge]]]];
     if (from >= 0 && from === to) { cells[edge] = -1; continue; }
     place(edge, from, to);
+    if (columns.stub[edge]) {
+      cells[edge] = cellAt(x2[edge], y2[edge]);
+      continue;
+    }
     const [across, down] = [x2[edge] - x1[edge], y2[edge] - y1[edge]];
     const short = places.route[edge] < 0 && Math.max(Math.abs(across), Math.abs(down)) < places.cell;
     cells[edge] = short ? cellAt(x1[edge] + across / 2, y1[edge] + down / 2) : -1;
@@ -79,15 +84,16 @@ places.eachNode = (box, visit) => {
 // Call `visit` with every edge that may be seen in a box; `shortest` leaves out those that are shorter.
 places.eachEdge = (box, shortest, visit) => {
   const { x1, y1, x2, y2 } = places;
+  const { columns, routes } = model;
   if (shortest < places.cell) {
     for (const cell of cellsIn(box, places.cell)) {
       for (const edge of members(places.edges, cell)) {
-        if (Math.abs(x2[edge] - x1[edge]) + Math.abs(y2[edge] - y1[edge]) >= shortest) visit(edge);
+        const length = columns.stub[edge] ? STUB : Math.abs(x2[edge] - x1[edge]) + Math.abs(y2[edge] - y1[edge]);
+        if (length >= shortest) visit(edge);
       }
     }
   }
   const room = 12;
-  const { routes } = model;
   for (const edge of places.long) {
     let [low, high] = y1[edge] < y2[edge] ? [y1[edge], y2[edge]] : [y2[edge], y1[edge]];
     let [left, right] = x1[edge] < x2[edge] ? [x1[edge], x2[edge]] : [x2[edge], x1[edge]];

@@ -77,8 +77,14 @@ function drawEdges(context, box, scale) {
   context.globalAlpha = 1;
 }
 
-// Straight along an axis, else a curve that starts and ends level; from afar all lines are straight.
-function tracePath(context, edge, scale = 1) {
+// Straight along an axis, else a curve that starts and ends level; from afar all lines are straight. Of an edge of a
+// node that is used very often only the end is drawn, until the node is chosen.
+function tracePath(context, edge, scale, whole = false) {
+  if (model.columns.stub[edge] && !whole) {
+    context.moveTo(places.x2[edge] - STUB, places.y2[edge]);
+    context.lineTo(places.x2[edge], places.y2[edge]);
+    return;
+  }
   let [x, y] = [places.x1[edge], places.y1[edge]];
   const to = (nextX, nextY) => {
     if (nextX === x || nextY === y || scale < 0.15) context.lineTo(nextX, nextY);

@@ -62,7 +62,7 @@ function paintChosen() {
   context.strokeStyle = colours.highlight;
   context.lineWidth = 1.8 / view.scale;
   context.beginPath();
-  for (const edge of edges) tracePath(context, edge, view.scale);
+  for (const edge of edges) tracePath(context, edge, view.scale, true);
   context.stroke();
   const hidden = places.hider[columns.scope[view.node]];
   outline(hidden >= 0 ? scopeBox(hidden) : nodeBox(view.node), colours.highlight, 3);
