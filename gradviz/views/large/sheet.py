@@ -58,8 +58,8 @@ class Sheet:
         start, end = self.placement.corners[self.src], self.placement.corners[self.dst]
         across = np.abs(end[:, 0] - start[:, 0] - self.widths[self.src])
         often = np.bincount(self.src, minlength=len(self.nodes))[self.src] > FAN
-        far: np.ndarray = np.maximum(across, np.abs(end[:, 1] - start[:, 1])) > FAR
-        return often & far
+        found: np.ndarray = often & (np.maximum(across, np.abs(end[:, 1] - start[:, 1])) > FAR)
+        return found
 
     @cached_property
     def tones(self) -> np.ndarray:
