@@ -14,11 +14,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gradviz.collecting import uncollected
 from gradviz.errors import GradvizTypeError, GraphError
 from gradviz.graphs import EdgeTable, Frame, Graph
-from gradviz.graphs.jsonnumbers import number_from_json, number_to_json
+from gradviz.graphs.jsonlines import FIELDS, NodeLines, edge_numbers, number_text, written
+from gradviz.graphs.jsonnodes import QuickNodes
+from gradviz.graphs.jsonnumbers import number_from_json
 from gradviz.graphs.nodes import Node, Source
-from gradviz.graphs.plain import DEPTH_LIMIT, INT_BITS_LIMIT, Plain
+from gradviz.graphs.plain import DEPTH_LIMIT, INT_BITS_LIMIT, Number, Plain
 
 FORMAT = 1
 TEXT_LIMIT = 1 << 30  # characters
@@ -35,12 +38,14 @@ def _refuse(name: str) -> None:
 _decode = json.JSONDecoder(parse_constant=_refuse).decode
 
 
+@uncollected()
 def graph_to_json(graph: Graph) -> str:
     """Return a graph as JSON text."""
     head = encode({"format": FORMAT, "kind": "graph", "outputs": graph.outputs})
-    return f'{head[:-1]},"nodes":{_lines(map(node_row, graph.nodes))}}}\n'
+    return f'{head[:-1]},"nodes":{_nodes_text(graph)}}}\n'
 
 
+@uncollected()
 def frame_to_json(frame: Frame) -> str:
     """Return a frame, with its graph and the numbers of its edges, as JSON text."""
     head = {
@@ -50,34 +55,35 @@ def frame_to_json(frame: Frame) -> str:
         "meta": mapping_to_json(frame.meta),
         "outputs": frame.graph.outputs,
     }
+    edges = (f"[{_number_text(grad)},{_number_text(local)}]" for grad, local in edge_numbers(frame))
     return (
-        f'{encode(head)[:-1]},"nodes":{_lines(map(node_row, frame.graph.nodes))},'
-        f'"values":{_lines(map(number_to_json, frame.values))},'
-        f'"grads":{_lines(map(number_to_json, frame.grads))},'
-        f'"edges":{"null" if frame.edges is None else _lines(map(_edge_row, *_edge_numbers(frame)))}}}\n'
+        f'{encode(head)[:-1]},"nodes":{_nodes_text(frame.graph)},'
+        f'"values":{written(map(_number_text, frame.values))},'
+        f'"grads":{written(map(_number_text, frame.grads))},'
+        f'"edges":{"null" if frame.edges is None else written(edges)}}}\n'
     )
 
 
-def _lines(rows: Iterable[Any]) -> str:
-    return "[\n" + ",\n".join(map(encode, rows)) + "\n]"
+def _nodes_text(graph: Graph) -> str:
+    return written(map(NodeLines(encode, _rest_row).line, graph.nodes))
 
 
-def _edge_numbers(frame: Frame) -> tuple[Iterable[Any], Iterable[Any]]:
-    edges = frame.graph.edges
-    return (frame.edge_grad(*edge) for edge in edges), (frame.local(*edge) for edge in edges)
-
-
-def _edge_row(grad: Any, local: Any) -> list[Any]:
-    return [number_to_json(grad), number_to_json(local)]
+def _number_text(number: Number | None) -> str:
+    return number_text(number, encode)
 
 
 def node_row(node: Node) -> dict[str, Any]:
     """Return a node as a JSON object; what is empty is left out."""
     row: dict[str, Any] = {"id": node.id, "name": node.name, "op": node.op, "kind": node.kind}
-    for key in ("inputs", "shape", "dtype", "scope", "symbol", "formulas"):
+    for key in ("inputs", *FIELDS):
         value = getattr(node, key)
         if value:
             row[key] = value
+    return row | _rest_row(node)
+
+
+def _rest_row(node: Node) -> dict[str, Any]:
+    row: dict[str, Any] = {}
     if node.attrs:
         row["attrs"] = mapping_to_json(node.attrs)
     if node.source is not None:
@@ -97,6 +103,7 @@ def _plain_to_json(value: Plain) -> Any:
     return {"float": str(value)} if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@uncollected()
 def graph_from_json(text: str) -> Graph:
     """Return the graph of a JSON text."""
     data = parsed(text, "graph")
@@ -104,6 +111,7 @@ def graph_from_json(text: str) -> Graph:
     return _graph(data)
 
 
+@uncollected()
 def frame_from_json(text: str) -> Frame:
     """Return the frame of a JSON text."""
     data = parsed(text, "frame")
@@ -144,7 +152,8 @@ def parsed_json(text: str, what: str) -> Any:
 def _graph(data: Mapping[str, Any]) -> Graph:
     if len(data["nodes"]) > NODES_LIMIT:
         raise GraphError(f"the graph has {len(data['nodes'])} nodes; the limit is {NODES_LIMIT}")
-    nodes = tuple(node_from_row(row, f"node {i}") for i, row in enumerate(data["nodes"]))
+    quick = QuickNodes(NODE_FIELDS, lambda row: _source(row, "source"))
+    nodes = tuple([quick.node(row) or node_from_row(row, f"node {i}") for i, row in enumerate(data["nodes"])])
     return Graph(nodes, tuple(data["outputs"])).check()
 
 
@@ -155,9 +164,12 @@ def node_from_row(row: object, where: str) -> Node:
     if "attrs" in fields:
         fields["attrs"] = mapping_from_json(fields["attrs"], f"{where}: attrs")
     if "source" in fields:
-        source = checked(fields["source"], SOURCE_FIELDS, ("file", "line"), f"{where}: source")
-        fields["source"] = Source(**source)
+        fields["source"] = _source(fields["source"], f"{where}: source")
     return Node(**fields)
+
+
+def _source(row: object, where: str) -> Source:
+    return Source(**checked(row, SOURCE_FIELDS, ("file", "line"), where))
 
 
 def mapping_from_json(row: Mapping[str, Any], where: str) -> dict[str, Plain]:

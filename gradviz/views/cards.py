@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePath, PureWindowsPath
 
 import numpy as np
@@ -265,6 +266,7 @@ def brief(x: Number, precision: int) -> str:
     return wording.format_range(wording.summary(x), precision)
 
 
+@lru_cache(1024)
 def file_name(path: str) -> str:
     r"""Return the last part of a path of any system, so that no folder of the user is shown.
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 from xml.etree import ElementTree
 
+from gradviz.collecting import uncollected
 from gradviz.errors import GradvizTypeError, GraphError
 from gradviz.escape import for_json_script, for_xml
 from gradviz.graphs import Edge, Frame, Node, Number
+from gradviz.graphs.jsonlines import edge_numbers
 from gradviz.graphs.jsonnumbers import number_from_json, number_to_json
 from gradviz.graphs.jsontext import FORMAT, TEXT_LIMIT, brief, mapping_to_json, node_row, parsed_json
 from gradviz.views.parts import LEFT_OUT, Parts, assembled
@@ -51,7 +54,9 @@ def to_graphml(drawing: Drawn) -> str:
     exact = for_json_script({**head, "outputs": frame.graph.outputs})
     lines += ['<graph id="G" edgedefault="directed">', f'<data key="g_exact">{exact}</data>']
     lines += map(_node_line, frame.graph.nodes, frame.values, frame.grads)
-    lines += (_edge_line(frame, edge) for edge in frame.graph.edges)
+    with uncollected():
+        numbers = edge_numbers(frame) if frame.edges is not None else itertools.repeat(None)
+        lines += map(_edge_line, itertools.repeat(frame), frame.graph.edges, numbers)
     return "\n".join([*lines, "</graph>", "</graphml>", ""])
 
 
@@ -79,12 +84,12 @@ def _node_line(node: Node, value: Number | None, grad: Number | None) -> str:
     return f'<node id="n{node.id}">{_datas("n", shown, exact)}</node>'
 
 
-def _edge_line(frame: Frame, edge: Edge) -> str:
+def _edge_line(frame: Frame, edge: Edge, numbers: tuple[Number | None, Number | None] | None) -> str:
     src, dst, arg = edge
     exact: Any = None
     shown: dict[str, str] = {"arg": str(arg), "formula": frame.graph.formula(dst, arg)}
-    if frame.edges is not None:
-        grad, local = frame.edge_grad(*edge), frame.local(*edge)
+    if numbers is not None:
+        grad, local = numbers
         shown |= _scalars(grad=grad, local=local)
         exact = [number_to_json(grad), number_to_json(local)]
     return f'<edge source="n{src}" target="n{dst}">{_datas("e", shown, exact)}</edge>'

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from gradviz.collecting import uncollected
 from gradviz.errors import GradvizTypeError, GraphError
 from gradviz.graphs import Frame, Graph, Node, Number
+from gradviz.graphs.jsonlines import edge_numbers
 from gradviz.graphs.jsonnumbers import DTYPES, number_from_json, number_to_json
 from gradviz.graphs.jsontext import FORMAT, brief, mapping_to_json, node_row
 from gradviz.graphs.plain import FrozenMapping, frozen_array, same_bits
@@ -40,10 +42,12 @@ def to_networkx(x: Any) -> Any:
     data = x if isinstance(x, Graph) else frame_of(x)
     graph = data.graph if isinstance(data, Frame) else data
     result = nx.MultiDiGraph(format=FORMAT, kind="graph", outputs=graph.outputs)
-    result.add_nodes_from((node.id, _node_attributes(node)) for node in graph.nodes)
-    result.add_edges_from((src, dst, arg, {}) for src, dst, arg in graph.edges)
-    if isinstance(data, Frame):
-        _add_numbers(result, data)
+    with uncollected():
+        result.add_nodes_from((node.id, _node_attributes(node)) for node in graph.nodes)
+        if isinstance(data, Frame):
+            _add_numbers(result, data)
+        else:
+            result.add_edges_from((*edge, {}) for edge in graph.edges)
     return result
 
 
@@ -57,11 +61,11 @@ def _add_numbers(result: Any, frame: Frame) -> None:
     result.graph.update(kind="frame", step=frame.step, meta=dict(frame.meta))
     for i, (value, grad) in enumerate(zip(frame.values, frame.grads, strict=True)):
         result.nodes[i].update(_number_attributes("value", value) | _number_attributes("grad", grad))
-    if frame.edges is not None:
-        for edge in frame.graph.edges:
-            numbers = {"grad": frame.edge_grad(*edge), "local": frame.local(*edge)}
-            for name, number in numbers.items():
-                result.edges[edge].update(_number_attributes(name, number))
+    if frame.edges is None:
+        result.add_edges_from((*edge, {}) for edge in frame.graph.edges)
+        return
+    for edge, (grad, local) in zip(frame.graph.edges, edge_numbers(frame), strict=True):
+        result.add_edge(*edge, **_number_attributes("grad", grad), **_number_attributes("local", local))
 
 
 def _number_attributes(name: str, number: Number | None) -> dict[str, Any]:

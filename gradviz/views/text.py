@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -140,7 +141,7 @@ class Lister:
             Cell(source_text(node), "source"),
         ]
 
-    @property
+    @cached_property
     def has_numbers(self) -> bool:
         """Whether any value is known."""
         return any(value is not None for value in self.frame.values)
@@ -220,7 +221,7 @@ def source_text(node: Node) -> str:
 def _width(cell: Cell) -> int:
     from rich.cells import cell_len
 
-    return min(cell_len(cell.text), WIDEST)
+    return min(len(cell.text) if cell.text.isascii() else cell_len(cell.text), WIDEST)
 
 
 def _line(cells: Iterable[Cell], widths: list[int], *, color: bool) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from gradviz.collecting import uncollected
 from gradviz.errors import GradvizTypeError
 from gradviz.graphs import Frame
 from gradviz.sources.torch.edges import CallNumbers
@@ -68,14 +68,8 @@ def frame_after(x: Any, params: Mapping[str, Any] | None) -> Frame:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Let no mode of the program see what is done here, and look for no garbage among the many objects it makes."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        with torch._C.DisableTorchFunction():
-            yield
-    finally:
-        if was_enabled:
-            gc.enable()
+    with uncollected(), torch._C.DisableTorchFunction():
+        yield
 
 
 def _frame(x: Any, params: Mapping[str, Any] | None) -> Frame:
