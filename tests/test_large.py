@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gradviz
-from gradviz.errors import GradvizValueError
-from gradviz.graphs import Frame, Graph, Node
+from gradviz.errors import GradvizValueError, GraphError
+from gradviz.graphs import Frame, Graph, Node, Source
 
 OPS = 20_000
 
@@ -66,3 +66,43 @@ def test_a_summary_counts_what_is_not_finite_and_is_bounded() -> None:
 
 def test_json_gives_the_frame_back(large: Frame) -> None:
     assert Frame.from_json(large.to_json()) == large
+
+
+def test_a_graph_without_numbers_is_summed_up_by_size() -> None:
+    nodes = (Node(0, "w", "param", "param", shape=(20, 30)), Node(1, "x", "input", "input", scope=("net",)))
+    lines = Graph(nodes).summary().splitlines()
+    assert [line.split() for line in lines[:3]] == [
+        ["op", "nodes", "elements"],
+        ["param", "1", "600"],
+        ["input", "1", "1"],
+    ]
+    assert "net" in Graph(nodes).summary("scope")
+
+
+def test_what_many_nodes_share_is_one_object_again_after_json(large: Frame) -> None:
+    again = Frame.from_json(large.to_json())
+    for name in ("source", "formulas", "scope"):
+        kept = [getattr(node, name) for node in again.graph]
+        assert len({id(one) for one in kept}) == len(set(kept)) < 10
+
+
+def test_rows_that_only_look_right_are_still_refused() -> None:
+    good = Graph((Node(0, "x", "input", "input", source=Source("a.py", 1)), Node(1, "y", "sin", "op", (0,)))).to_json()
+    for right, wrong in (
+        ('"line":1', '"line":true'),
+        ('"id":1', '"id":true'),
+        ('"inputs":[0]', '"inputs":[false]'),
+        ('"inputs":[0]', '"inputs":{"0":0}'),
+        ('"inputs":[0]', '"inputs":"0"'),
+        ('"name":"y"', '"name":["y"]'),
+        ('"file":"a.py"', '"file":["a.py"]'),
+        ('"op":"sin"', '"op":"sin","scope":[["a"]]'),
+        ('"op":"sin"', '"op":"sin","shape":[1.0]'),
+        ('"op":"sin"', '"op":"sin","extra":1'),
+    ):
+        assert right in good
+        after = ',{"id":2,"name":"z","op":"input","kind":"input","source":{"file":"a.py","line":1}}'
+        both = good.replace("\n]}", f"{after}\n]}}")  # of this source line one is known already
+        for text in (good, both):
+            with pytest.raises(GraphError, match=r"cannot be|is no field|not an object"):
+                Graph.from_json(wrong.join(text.rsplit(right, 1)))

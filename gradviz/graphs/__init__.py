@@ -14,12 +14,12 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from gradviz.errors import GradvizTypeError, GraphError, UnknownNameError
+from gradviz.errors import GradvizTypeError, UnknownNameError
 from gradviz.escape import clean
 from gradviz.graphs import comparing, listing, summary, walks
 from gradviz.graphs.comparing import GraphDiff
 from gradviz.graphs.nodes import EMPTY, KINDS, Edge, EdgeNumbers, EdgeTable, Node, Ref, Source
-from gradviz.graphs.plain import FrozenMapping, Number, frozen_number, same_bits
+from gradviz.graphs.plain import FrozenMapping, Number, frozen_number, frozen_numbers, same_bits
 
 __all__ = [
     "KINDS",
@@ -219,6 +219,14 @@ class Graph:
         """
         return self._cached("fingerprint", lambda: comparing.fingerprint(self))
 
+    def summary(self, by: str = "op") -> str:
+        """Return a table with one row for every ``"op"``, ``"scope"`` or ``"line"``; GradvizValueError for another.
+
+        >>> Graph((Node(0, "x", "input", "input", shape=(3,)),)).summary().splitlines()[1]
+        'input      1  3'
+        """
+        return summary.summary_text(self, by)
+
     def diff(self, other: Graph) -> GraphDiff:
         """Return what ``other`` has more, less or otherwise than this graph, node by name.
 
@@ -272,7 +280,7 @@ class Frame:
 
     def __post_init__(self) -> None:
         for name in ("values", "grads"):
-            object.__setattr__(self, name, _frozen_numbers(getattr(self, name), self.graph, name))
+            object.__setattr__(self, name, frozen_numbers(getattr(self, name), len(self.graph.nodes), name))
         if self.step is not None:
             object.__setattr__(self, "step", operator.index(self.step))
         if type(self.meta) is not FrozenMapping:
@@ -382,14 +390,3 @@ class Frame:
         from gradviz.graphs.jsontext import frame_from_json
 
         return frame_from_json(text)
-
-
-def _frozen_numbers(numbers: Sequence[Any], graph: Graph, field_name: str) -> tuple[Number | None, ...]:
-    if len(numbers) != len(graph.nodes):
-        raise GraphError(
-            f"a frame of {len(graph.nodes)} nodes needs as many {field_name}, not {len(numbers)}",
-            hint="use None where there is no number",
-        )
-    if type(numbers) is tuple and all(v is None or type(v) is float for v in numbers):
-        return numbers
-    return tuple([v if v is None or type(v) is float else frozen_number(v) for v in numbers])

@@ -21,12 +21,12 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gradviz.errors import GradvizTypeError
+from gradviz.errors import GradvizTypeError, GraphError
 
 Number = float | np.ndarray
 Plain = None | bool | int | float | str | tuple["Plain", ...]
@@ -163,6 +163,22 @@ def frozen_number(value: object) -> Number | None:
         f"a number of a frame must be a float, an array or None, not {type(value).__name__}",
         hint="convert it with numpy.asarray first",
     )
+
+
+def frozen_numbers(numbers: Sequence[Any], count: int, name: str) -> tuple[Number | None, ...]:
+    """Return the numbers of ``count`` nodes as `frozen_number` has them; ``name`` says in errors what they are.
+
+    >>> frozen_numbers([1, None], 2, "values")
+    (1.0, None)
+    """
+    if len(numbers) != count:
+        raise GraphError(
+            f"a frame of {count} nodes needs as many {name}, not {len(numbers)}",
+            hint="use None where there is no number",
+        )
+    if type(numbers) is tuple and all(x is None or type(x) is float for x in numbers):
+        return numbers
+    return tuple([x if x is None or type(x) is float else frozen_number(x) for x in numbers])
 
 
 def frozen_array(array: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,14 +13,17 @@ from gradviz.graphs.nodes import Node
 from gradviz.graphs.plain import Number
 
 if TYPE_CHECKING:
-    from gradviz.graphs import Frame
+    from gradviz.graphs import Frame, Graph
 
 ROWS_LIMIT = 40
 HEADS = ("nodes", "least", "greatest", "gradient norm", "not finite")
+GRAPH_HEADS = ("nodes", "elements")
 
 
-def summary_text(frame: Frame, by: str) -> str:
+def summary_text(whole: Frame | Graph, by: str) -> str:
     """Return one row for every op, scope or source line, the one with most nodes first, and a line with the totals.
+
+    A graph without numbers has the elements of all its values in place of what the numbers are.
 
     >>> from gradviz.graphs import Frame, Graph
     >>> print(summary_text(Frame(Graph((Node(0, "x", "input", "input"),), (0,)), [3.0], [2.0]), "op"))
@@ -27,11 +31,16 @@ def summary_text(frame: Frame, by: str) -> str:
     input      1  3      3         2              0
     1 node in 1 group
     """
+    from gradviz.graphs import Frame
+
+    frame, graph = (whole, whole.graph) if isinstance(whole, Frame) else (None, whole)
     groups: dict[str, list[int]] = {}
-    for node in frame.graph.nodes:
+    for node in graph.nodes:
         groups.setdefault(_key(node, by), []).append(node.id)
     ranked = sorted(groups.items(), key=lambda group: -len(group[1]))
-    rows = [[by, *HEADS], *([name, *_cells(frame, ids)] for name, ids in ranked[:ROWS_LIMIT])]
+    rows = [[by, *(GRAPH_HEADS if frame is None else HEADS)]]
+    for name, ids in ranked[:ROWS_LIMIT]:
+        rows.append([name, *(_sizes(graph, ids) if frame is None else _cells(frame, ids))])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
@@ -41,7 +50,7 @@ def summary_text(frame: Frame, by: str) -> str:
     ]
     more = len(ranked) - ROWS_LIMIT
     rest = [f"... {more:,} more ..."] if more > 0 else []
-    total = f"{_counted(len(frame.graph), 'node')} in {_counted(len(groups), 'group')}"
+    total = f"{_counted(len(graph), 'node')} in {_counted(len(groups), 'group')}"
     return "\n".join([*(line.rstrip() for line in lines), *rest, total])
 
 
@@ -53,6 +62,11 @@ def _key(node: Node, by: str) -> str:
     if by == "line":
         return "(unknown)" if node.source is None else clean(str(node.source))
     raise GradvizValueError(f"a summary is by op, scope or line, not by {by!r}")
+
+
+def _sizes(graph: Graph, ids: list[int]) -> list[str]:
+    """Return the number of nodes, and of the elements of their values."""
+    return [f"{len(ids):,}", f"{sum(math.prod(graph.nodes[i].shape) for i in ids):,}"]
 
 
 def _cells(frame: Frame, ids: list[int]) -> list[str]:
