@@ -13,13 +13,26 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks import arrays, compiled, debugging, memory, readback, report, scalar, sinks, torch_capture, traced
+from benchmarks import (
+    arrays,
+    compiled,
+    debugging,
+    memory,
+    readback,
+    report,
+    scalar,
+    scale,
+    sinks,
+    torch_capture,
+    traced,
+)
 from benchmarks.compiled import Replayed
 from benchmarks.contestants import CONTESTANTS, Contestant, installed, versions
 from benchmarks.debugging import Cost
 from benchmarks.harness import Effort, Row, Workload, measure
 from benchmarks.memory import Footprint
 from benchmarks.readback import Kill, Look
+from benchmarks.scale import Size
 from benchmarks.torch_capture import Watched
 from benchmarks.traced import Overhead
 from gradviz.files import write_atomically
@@ -34,8 +47,10 @@ class Logs(NamedTuple):
     costs: Sequence[Cost]
     replays: Sequence[Replayed]
     watched: Sequence[Watched]
+    sizes: Sequence[Size]
 
 
+QUICK_PATIENCE = 5.0  # seconds for a picture of a large graph
 QUICK = Effort(rounds=1, block=0.002, patience=0.5)
 MEMORY = "memory"
 DEBUG = "debug"
@@ -58,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         list(debugging.costs(effort)) if fnmatch(DEBUG, options.only) and ours(contestants) else [],
         list(compiled.replayed(contestants, effort, options.only)),
         list(torch_capture.watched(effort, options.only)) if ours(contestants) else [],
+        list(scale.sizes(options.only, QUICK_PATIENCE if options.quick else scale.PATIENCE))
+        if ours(contestants)
+        else [],
     )
 
     names = [kind.name for kind in CONTESTANTS if not options.against or kind.name in options.against]
@@ -66,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.write:
         before = options.write.read_text("utf-8") if options.write.exists() else ""
         known = versions(contestants) | (sinks.versions() if logs.overheads else {})
-        known |= torch_capture.versions() if logs.watched else {}
+        known |= torch_capture.versions() if logs.watched or logs.sizes else {}
+        known |= scale.versions() if logs.sizes else {}
         write_atomically(options.write, report.markdown(tables, known, before))
     if options.json:
         write_atomically(options.json, measured(rows, prints, logs))
@@ -142,6 +161,7 @@ def tabulated(
         yield report.replay_table(logs.replays)
     if logs.watched:
         yield report.watching_table(logs.watched)
+    yield from report.scale_tables(logs.sizes)
 
 
 def measured(rows: Sequence[Row], prints: Sequence[Footprint], logs: Logs) -> str:

@@ -6,7 +6,7 @@ import math
 import os
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,6 +16,7 @@ from benchmarks.debugging import Cost
 from benchmarks.harness import FLOOR, Row
 from benchmarks.memory import TARGET, Footprint
 from benchmarks.readback import Kill, Look
+from benchmarks.scale import Size
 from benchmarks.torch_capture import Watched
 from benchmarks.traced import Overhead
 
@@ -203,6 +204,40 @@ def replay_table(found: Sequence[Replayed]) -> Table:
         f"Wanted on moons: {FASTER_THAN_MICROGRAD:g} times micrograd."
     )
     return Table("Compiled replay", header, body, note)
+
+
+def scale_tables(found: Sequence[Size]) -> Iterator[Table]:
+    """Yield what graphs of every size take: drawn in every way, and what else gradviz does with them."""
+    pictures = [one for one in found if one.table == "pictures"]
+    note = (
+        "From a graph to the text of an SVG (of the page: of an HTML file), in a process of its own: seconds, "
+        "and the peak of memory of that process with the graph in it, or of the `dot` it calls. transformer: layers, "
+        "attention, heads in scopes; scalar: a network of scalars on many samples, without scopes. `dot` draws plain "
+        "boxes with names in clusters; "
+        "torchviz and torchview draw PyTorch models with about as many nodes, by the same `dot`. Empty: a smaller one "
+        "took too long."
+    )
+    if pictures:
+        yield Table("Graphs of any size", *by_size(pictures, ("graph", "drawn by")), note)
+    stages = [one for one in found if one.table == "stages"]
+    if stages:
+        yield Table("What gradviz does with them", *by_size(stages, ("graph", "")), "The transformer, as above.")
+
+
+def by_size(found: Sequence[Size], first: tuple[str, str]) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a table with a column a size."""
+    columns = sorted({one.nodes for one in found})
+    cells = {(one.family, one.way, one.nodes): size_text(one) for one in found}
+    names = list(dict.fromkeys((one.family, one.way) for one in found))
+    body = [[*name, *(cells.get((*name, nodes), "") for nodes in columns)] for name in names]
+    return [*first, *(f"{nodes:,} nodes" for nodes in columns)], body
+
+
+def size_text(one: Size) -> str:
+    """Return seconds and megabytes, or why there are none."""
+    if one.status != "ok":
+        return one.status
+    return f"{number(one.seconds)} s, {one.megabytes:,.0f} MB"
 
 
 def ratio_or_reason(found: float | str) -> str:

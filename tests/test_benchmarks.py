@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.util
 import json
 import sys
 import warnings
@@ -16,7 +17,19 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import arrays, contestants, harness, memory, readback, report, scalar, sinks, torch_capture, traced
+from benchmarks import (
+    arrays,
+    contestants,
+    harness,
+    memory,
+    readback,
+    report,
+    scalar,
+    scale,
+    sinks,
+    torch_capture,
+    traced,
+)
 from benchmarks.__main__ import main
 from benchmarks.harness import Effort, Outcome, Workload
 
@@ -257,3 +270,51 @@ def test_every_way_to_watch_leaves_the_gradients_alone(kind: Any) -> None:
         one = torch_capture.Watched(network.name, kind.name, None)
         assert torch_capture.checked(kind, network, network.gradients(), one) == "ok"
     assert network.torch.relu is relu
+
+
+def test_graphs_of_several_sizes_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale, "SIZES", (50, 120))
+    monkeypatch.setattr(scale, "STAGE_SIZES", (60,))
+    monkeypatch.setattr(scale, "FAMILIES", ("transformer",))
+    monkeypatch.setattr(scale, "WAYS", {name: scale.WAYS[name] for name in ("gradviz, folded", "dot")})
+    found = list(scale.sizes("scale*"))
+    assert [(one.way, one.nodes) for one in found if one.way == "gradviz, folded"] == [
+        ("gradviz, folded", 50),
+        ("gradviz, folded", 120),
+    ]
+    assert {one.status for one in found} <= {"ok", "no dot"}
+    assert all(one.seconds > 0 and one.megabytes > 10 for one in found if one.status == "ok")
+    pictures, stages = report.scale_tables(found)
+    assert pictures.header == ["graph", "drawn by", "50 nodes", "120 nodes"]
+    assert "MB" in pictures.rows[0][2]
+    assert [row[1] for row in stages.rows] == list(scale.STAGES)
+    assert list(scale.sizes("chain*")) == []
+
+
+def test_what_fails_or_takes_too_long_is_said_and_larger_graphs_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(table: str, family: str, way: str, nodes: int, patience: float) -> scale.Size:
+        return scale.Size(table, family, way, nodes, status="RecursionError" if nodes > 100 else "ok", seconds=1.0)
+
+    monkeypatch.setattr(scale, "size", failing)
+    found = list(scale.grown("pictures", "scalar", "dot", scale.SIZES, 1.0))
+    assert [one.status for one in found] == ["ok", "RecursionError"]
+    ours = [one.nodes for one in scale.grown("stages", "scalar", "as SVG", scale.STAGE_SIZES, 1.0)]
+    assert ours == [10_000]
+    assert next(iter(report.scale_tables(found))).rows == [["scalar", "dot", "1.00 s, nan MB", "RecursionError"]]
+
+
+@pytest.mark.parametrize("name", ["torchviz", "torchview"])
+def test_the_models_have_about_as_many_nodes(name: str) -> None:
+    if not (importlib.util.find_spec("torchviz") and importlib.util.find_spec("torchview")):
+        return  # the peers come with the extra for benchmarks
+    model, batch = scale.blocks(name, 1000)
+    if name == "torchviz":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            drawn = importlib.import_module("torchviz")
+            made = drawn.make_dot(model(batch).sum(), params=dict(model.named_parameters()))
+    else:
+        made = importlib.import_module("torchview").draw_graph(model, input_data=batch, expand_nested=True, depth=3)
+        made = made.visual_graph
+    nodes = sum("->" not in line and "[" in line for line in made.source.splitlines())
+    assert 600 < nodes < 1600
