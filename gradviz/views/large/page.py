@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from gradviz import escape, transforms
+from gradviz.collecting import uncollected
 from gradviz.graphs import Frame
 from gradviz.style import Options
 from gradviz.views.large.data import page_data
@@ -29,6 +30,7 @@ DEEPEST = 8  # scopes, in it
 TABLES = (("op", "By op"), ("scope", "By scope"), ("line", "By source line"))
 
 
+@uncollected()
 def large_page(drawing: Drawing) -> str:
     """Return a page on which a graph of any size can be looked around in: moved, zoomed, searched, scope by scope.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradviz import escape
+from gradviz.collecting import uncollected
 from gradviz.style import FONTS, THEMES, Theme
 from gradviz.views.large.sheet import FAN, HEIGHT, SIZE, TONES, Sheet
 from gradviz.views.painting import short
@@ -30,6 +31,7 @@ STUB_LENGTH = 8.0
 SCOPE = '<rect class="f" x="%g" y="%g" width="%g" height="%g" rx="4"/>\n<text class="s" x="%g" y="%g">%s</text>'
 
 
+@uncollected()
 def large_svg(drawing: Drawing) -> str:
     """Return the picture of a graph of any size as SVG: each node a small box with its name, in the box of its scope.
 

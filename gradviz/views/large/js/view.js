@@ -103,6 +103,7 @@ function paintLabel(scope, isClosed) {
 function write(text, x, y, width, font, isClosed) {
   context.font = `${font} system-ui, Helvetica, Arial, sans-serif`;
   const shown = fitted(context, text, width);
+  if (shown.length < text.length / 2) return;
   context.strokeStyle = isClosed ? colours.card : colours.scope;
   context.lineWidth = 4;
   context.strokeText(shown, x, y);
