@@ -28,6 +28,7 @@ FILES = {
     "figure_styles": {f"neuron-{look}{suffix}" for look in ("circuit", "paper") for suffix in (".svg", ".pdf", ".tex")},
     "folding": {f"{name}.svg" for name in ("line_fit", "line_fit-unfolded", "recurrence", "epochs", "branching")}
     | {"line_fit.html"},
+    "large_graph": {"network.html", "network.svg", "folded.svg"},
     "moons": {"run", "graph.svg", "layers.svg", "layers.png", "boundary.png"},
     "planted_faults": {"runs", "table.md"},
     "sin_and_slope": {"sin.png", "parabola.png"},
@@ -257,6 +258,14 @@ def test_figures_for_print_are_in_both_styles(ran):
     assert "0.73" in (out / "neuron-circuit.svg").read_text("utf-8")
     assert (out / "neuron-paper.pdf").read_bytes()[:5] == b"%PDF-"
     assert r"\begin{tikzpicture}" in (out / "neuron-paper.tex").read_text("utf-8")
+
+
+def test_a_large_graph_is_summed_up_and_drawn(ran):
+    out, process = ran("large_graph")
+    assert "35,437 nodes" in process.stdout
+    assert "large_graph.py:35" in process.stdout
+    assert "<canvas" in (out / "network.html").read_text("utf-8")
+    assert "by scope" in (out / "network.svg").read_text("utf-8")
 
 
 def test_loops_are_drawn_once(ran):

@@ -18,6 +18,7 @@ __all__ = ["Placement", "Routes", "placed"]
 
 Floats = np.ndarray
 Ints = np.ndarray
+Point = tuple[float, float]
 OUT = 7.0  # points from a column to the vertical part of an edge that goes to another row
 WHOLE = Spacing()
 INSIDE = Spacing(above=16.0)  # the name of a scope stands in it
@@ -129,28 +130,40 @@ class Router:
         found = np.flatnonzero((rows[a] != rows[b]) | ((lanes[a] >= 0) & (columns[b] - columns[a] > 1)))
         holder = self.nesting.holder[one[found]]
         begin = self.nesting.starts[holder]
-        starts, points = [0], []
+        origin = self.boxes[holder, :2]
+        inside = ends[found] - origin[:, 1:]
         table = np.stack([holder, a[found] - begin, b[found] - begin], axis=1).tolist()
-        for (scope, first, last), (start, end) in zip(table, ends[found].tolist(), strict=True):
-            points += self.route(scope, first, last, start, end)
+        starts, points = [0], []
+        known: dict[
+            tuple[int, int, int, float, float], list[Point]
+        ] = {}  # scopes with the same plan have the same ways
+        for (scope, first, last), (start, end) in zip(table, inside.tolist(), strict=True):
+            key = id(self.chosen[scope]), first, last, start, end
+            way = known.get(key)
+            if way is None:
+                way = known[key] = self.route(self.chosen[scope], first, last, (start, end), self.between[scope > 0])
+            points += way
             starts.append(len(points))
-        return Routes(found, np.array(starts), np.array(points, float).reshape(-1, 2))
+        moved = np.array(points, float).reshape(-1, 2) + np.repeat(origin, np.diff(starts), axis=0)
+        return Routes(found, np.array(starts), moved)
 
-    def route(self, scope: int, first: int, last: int, start: float, end: float) -> list[tuple[float, float]]:
-        """Return the points between the ends of one edge; ``first`` and ``last`` are boxes of the scope."""
-        plan = self.chosen[scope]
-        left, top = self.boxes[scope, :2].tolist()
+    def route(self, plan: Plan, first: int, last: int, ends: tuple[float, float], between: float) -> list[Point]:
+        """Return the points between the ends of one edge, seen from the corner of its scope.
+
+        ``first`` and ``last`` are boxes of the plan, ``ends`` the heights of the ends.
+        """
+        start, end = ends
         lane = int(plan.first_lane[first])
         passed = int(plan.columns[last] - plan.columns[first]) - 1 if lane >= 0 else 0
-        points: list[tuple[float, float]] = []
+        points: list[Point] = []
         here, y = first, start
         for stop in (*range(lane, lane + passed), last):
-            then = end if stop == last else top + float(plan.corners[stop, 1])
+            then = end if stop == last else float(plan.corners[stop, 1])
             if plan.rows[here] != plan.rows[stop]:
-                out, into = left + float(plan.rights[here]) + OUT, left + float(plan.lefts[stop]) - OUT
-                along = top + float(plan.tops[stop]) - self.between[scope > 0] / 2
+                out, into = float(plan.rights[here]) + OUT, float(plan.lefts[stop]) - OUT
+                along = float(plan.tops[stop]) - between / 2
                 points += [(out, y), (out, along), (into, along), (into, then)]
             if stop != last:
-                points += [(left + float(plan.lefts[stop]), then), (left + float(plan.rights[stop]), then)]
+                points += [(float(plan.lefts[stop]), then), (float(plan.rights[stop]), then)]
             here, y = stop, then
         return points

@@ -112,6 +112,7 @@ function startSearch() {
   field.addEventListener("keydown", (event) => {
     if (event.key === "Escape") { field.value = ""; list.replaceChildren(); canvas.focus(); }
     if (event.key === "Enter") {
+      clearTimeout(due);
       listFound(field.value, list);
       list.querySelector("button")?.click();
     }
