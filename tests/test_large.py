@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,18 @@ def test_a_summary_counts_what_is_not_finite_and_is_bounded() -> None:
     assert lines[1].split() == ["op0", "1", "none", "none", "none", "1"]
     assert lines[-2:] == ["... 60 more ...", "100 nodes in 100 groups"]
     assert Frame(Graph(()), [], []).summary().endswith("0 nodes in 0 groups")
+
+
+def test_signalling_nans_warn_nobody() -> None:
+    raw = np.frombuffer(np.full(3000, 0x7FA00000, "<u4").tobytes(), "<f4")
+    frame = Frame(
+        Graph(tuple(Node(i, f"x{i}", "input", "input", shape=(3000,)) for i in range(3))), [raw] * 3, [raw] * 3
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "18,000" in frame.summary()
+        assert "NaN" in gradviz.draw(frame, engine="scope").svg
+        assert "nan" in str(frame)
 
 
 def test_json_gives_the_frame_back(large: Frame) -> None:

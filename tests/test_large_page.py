@@ -217,6 +217,19 @@ def test_dark_and_narrow(browser, file):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_a_notebook_shows_the_page_in_a_frame_and_no_huge_picture(browser, tmp_path):
+    drawing = draw(frame_of(), fold=False)
+    assert list(drawing._repr_mimebundle_()) == ["text/plain"]
+    cell = tmp_path / "cell.html"
+    cell.write_text(f"<!doctype html><title>cell</title>{drawing._repr_html_()}", "utf-8")
+    with opened(browser, cell) as page:
+        inside = page.frame_locator("iframe")
+        inside.locator("canvas").wait_for()
+        inside.locator("#wanted").fill("tanh_30")
+        inside.locator("#wanted").press("Enter")
+        assert inside.locator("#details h2").inner_text() == "tanh_30"
+
+
 def test_how_deep_the_picture_without_scripts_goes():
     assert fitting_depth(frame_of(100)) == 3
     assert fitting_depth(frame_of(250)) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,8 +84,14 @@ def _cells(frame: Frame, ids: list[int]) -> list[str]:
 def _together(numbers: list[Number | None]) -> np.ndarray:
     """Return all elements of these numbers in one array; of complex ones the magnitudes."""
     floats = np.array([x for x in numbers if isinstance(x, float)], dtype=float)
-    arrays = [np.abs(x) if np.iscomplexobj(x) else x for x in numbers if x is not None and not isinstance(x, float)]
-    return np.concatenate([floats, *(np.asarray(a, dtype=float).ravel() for a in arrays)])
+    with np.errstate(all="ignore"):  # memory that nobody has written to can hold signalling NaNs
+        return np.concatenate([floats, *(np.asarray(a, dtype=float).ravel() for a in _magnitudes(numbers))])
+
+
+def _magnitudes(numbers: list[Number | None]) -> Iterator[np.ndarray]:
+    for x in numbers:
+        if x is not None and not isinstance(x, float):
+            yield np.abs(x) if np.iscomplexobj(x) else x
 
 
 def _counted(count: int, noun: str) -> str:

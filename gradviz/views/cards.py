@@ -143,14 +143,7 @@ class Writer:
             return ""
         if node.kind == "const" and NOT_A_NAME.fullmatch(node.name) and self.frame.values[node.id] is not None:
             return ""
-        return escape.clean(self.inner_name(node), NAME_LIMIT)
-
-    def inner_name(self, node: Node) -> str:
-        """Return the name without that of the scopes around it, whose boxes say it; a number alone is no name."""
-        prefix = ".".join(node.scope)
-        rest = node.name.removeprefix(f"{prefix}.") if node.name != prefix else "".join(node.scope[-1:])
-        is_word = bool(prefix) and rest.strip() and not rest[:1].isdecimal()
-        return rest if is_word else wording.display_name(node)
+        return escape.clean(inner_name(node), NAME_LIMIT)
 
     def note(self, node: Node) -> str:
         """Return the small word beside the name: role, shape, count."""
@@ -241,6 +234,20 @@ class Writer:
         if node.source is not None:
             parts.append(f"{file_name(node.source.file)}:{node.source.line}")
         return escape.clean(", ".join(parts))
+
+
+def inner_name(node: Node) -> str:
+    """Return the name without that of the scopes around it, whose boxes say it; a number alone is no name.
+
+    >>> inner_name(Node(0, "net.layer.w", "param", "param", scope=("net", "layer")))
+    'w'
+    """
+    if not node.scope:
+        return wording.display_name(node)
+    prefix = ".".join(node.scope)
+    rest = node.name.removeprefix(f"{prefix}.") if node.name != prefix else node.scope[-1]
+    is_word = bool(prefix) and rest.strip() and not rest[:1].isdecimal()
+    return rest if is_word else wording.display_name(node)
 
 
 def the_same(node: Node, value: Number | None) -> float | None:

@@ -35,6 +35,7 @@ SUFFIX = {
     ".py": "gradviz.views.drawing:python_text",
 }
 TEXT_LINES = 200  # a longer listing is no help in a notebook
+FRAME_HEIGHT = 640  # pixels of a page in a notebook
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -96,8 +97,10 @@ class Drawing:
         return f"<Drawing of {describe(self.frame, replace(self.options, alt=None))}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """Return what a notebook shows: SVG and, for readers without it, text. Never raises."""
+        """Return what a notebook shows: SVG (of a large graph none) and, for readers without it, text. Never raises."""
         makers = {"image/svg+xml": lambda: self.svg, "text/plain": self._text}
+        if self._is_large:
+            del makers["image/svg+xml"]
         wanted = [kind for kind in makers if (not include or kind in include) and kind not in (exclude or ())]
         shown, notes = {}, []
         for kind in wanted:
@@ -110,11 +113,25 @@ class Drawing:
         return shown
 
     def _repr_html_(self) -> str:
-        """Return the picture for a page, as light or dark as that is, or text where there is none. Never raises."""
-        from gradviz.views.inline import preformatted, themed
+        """Return the picture for a page, as light or dark as that is, or text where there is none. Never raises.
 
+        A large graph is a page to look around in, in a frame of its own.
+        """
+        from gradviz.views.inline import framed, preformatted, themed
+
+        if self._is_large:
+            try:
+                return framed(cast("str", _writer(".html")(self)), FRAME_HEIGHT, repr(self))
+            except Exception as error:
+                return preformatted(f"{self!r}\n(not drawn: {_reason(error)})")
         shown = self._repr_mimebundle_()
         return themed(shown["image/svg+xml"]) if "image/svg+xml" in shown else preformatted(shown["text/plain"])
+
+    @property
+    def _is_large(self) -> bool:
+        from gradviz.views.svg import MOST
+
+        return len(self.frame.graph) > MOST
 
     def _text(self) -> str:
         return str(self.frame) if len(self.frame.graph) <= TEXT_LINES else repr(self)

@@ -49,12 +49,15 @@ def page_data(sheet: Sheet, precision: int) -> dict[str, Any]:
         "back": sheet.dst - sheet.src,
         "stub": sheet.stubs,
     }
+    names = [escape.clean(wording.display_name(node)) for node in nodes]
+    labels = ["" if label == name else label for label, name in zip(sheet.labels, names, strict=True)]
     return {
         "count": len(nodes),
         "height": HEIGHT,
         "size": list(sheet.placement.size),
         "columns": {name: packed_whole(np.rint(column)) for name, column in columns.items()},
-        "names": packed_lines(sheet.names),
+        "names": packed_lines(names),
+        "labels": packed_lines(labels),
         "ops": [escape.clean(text) for text in ops],
         "types": [[escape.clean(text) for text in type_text(found)] for found in types],
         "sources": [source_text(found) for found in sources],

@@ -11,6 +11,7 @@ from gradviz import escape
 from gradviz.graphs import Frame, Number
 from gradviz.style import wording
 from gradviz.transforms.hashing import edge_arrays
+from gradviz.views.cards import inner_name
 from gradviz.views.large.placing import Placement, placed
 from gradviz.views.large.rounds import scopes_of
 from gradviz.views.painting import WIDTHS
@@ -37,14 +38,14 @@ class Sheet:
         self.src, self.dst, _ = edge_arrays(frame.graph)
 
     @cached_property
-    def names(self) -> list[str]:
-        """The names, made fit to be seen and short."""
-        return [escape.clean(wording.display_name(node) or node.op, LONGEST) for node in self.nodes]
+    def labels(self) -> list[str]:
+        """The names without those of the scopes around them, made fit to be seen and short."""
+        return [escape.clean(inner_name(node), LONGEST) for node in self.nodes]
 
     @cached_property
     def widths(self) -> np.ndarray:
         """How wide the boxes are."""
-        return STEP * (1 + (text_widths(self.names, SIZE) + ROOM) // STEP)
+        return STEP * (1 + (text_widths(self.labels, SIZE) + ROOM) // STEP)
 
     @cached_property
     def placement(self) -> Placement:

@@ -117,7 +117,7 @@ def nodes(sheet: Sheet) -> Iterator[str]:
     left, top = sheet.placement.corners.T
     tones = [TONES[tone] for tone in sheet.tones.tolist()]
     numbers = rows(left, top, sheet.widths, left + 3, top + 10)
-    names = [name if name.isidentifier() else escape.for_html(name) for name in sheet.names]
+    names = [name if name.isidentifier() else escape.for_html(name) for name in sheet.labels]
     for tone, (x, y, width, text_x, text_y), name in zip(tones, numbers, names, strict=True):
         yield BOX % (tone, x, y, width, text_x, text_y, name)
 

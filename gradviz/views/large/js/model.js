@@ -9,6 +9,7 @@ async function readModel() {
   for (const [name, text] of Object.entries(data.columns)) columns[name] = await unpackWhole(text);
   Object.assign(model, data, { columns });
   model.names = await unpackLines(data.names);
+  model.labels = (await unpackLines(data.labels)).map((label, node) => label || model.names[node]);
   model.scopes = await readScopes(data.scopes);
   model.routes = {};
   for (const [name, text] of Object.entries(data.routes)) model.routes[name] = await unpackWhole(text);

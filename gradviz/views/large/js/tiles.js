@@ -120,7 +120,7 @@ function drawNodes(context, box, scale) {
   if (8 * scale < READABLE) return;
   context.fillStyle = colours.ink;
   context.font = "8px Helvetica, Arial, sans-serif";
-  for (const nodes of found) for (const node of nodes) context.fillText(model.names[node], left[node] + 3, top[node] + 10, width[node] - 4);
+  for (const nodes of found) for (const node of nodes) context.fillText(model.labels[node], left[node] + 3, top[node] + 10, width[node] - 4);
 }
 
 // -- squares
