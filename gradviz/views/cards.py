@@ -241,12 +241,19 @@ def inner_name(node: Node) -> str:
 
     >>> inner_name(Node(0, "net.layer.w", "param", "param", scope=("net", "layer")))
     'w'
+    >>> inner_name(Node(0, "attention.mm", "mm", "op", scope=("net", "attention")))
+    'mm'
     """
     if not node.scope:
         return wording.display_name(node)
-    prefix = ".".join(node.scope)
-    rest = node.name.removeprefix(f"{prefix}.") if node.name != prefix else node.scope[-1]
-    is_word = bool(prefix) and rest.strip() and not rest[:1].isdecimal()
+    whole, inner = ".".join(node.scope), node.scope[-1]
+    if node.name == whole:
+        rest = inner
+    elif node.name.startswith(f"{whole}."):
+        rest = node.name[len(whole) + 1 :]
+    else:
+        rest = node.name.removeprefix(f"{inner}.")
+    is_word = bool(whole) and rest.strip() and not rest[:1].isdecimal()
     return rest if is_word else wording.display_name(node)
 
 
