@@ -7,7 +7,9 @@ size, larger ones are not tried. Memory is the peak of the process with the grap
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +30,8 @@ SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 ALONE = 100_000  # nodes; above, only gradviz is tried
 STAGE_SIZES = (10_000, 100_000, 1_000_000)
 PATIENCE = 60.0  # seconds
+STARTING = 30.0  # seconds to make the graph in
+MOST_MEMORY = 8 << 30  # bytes
 WIDTH = 16  # of the layers of the PyTorch models
 NODES_A_BLOCK = {"torchviz": 14, "torchview": 4}  # about
 FAMILIES = ("transformer", "scalar")
@@ -182,22 +186,34 @@ def size(table: str, family: str, way: str, nodes: int, patience: float) -> Size
     if is_torch(way) and not (find_spec(way) and find_spec("torch")):
         return Size(table, family, way, nodes, status="not installed")
     command = [sys.executable, "-m", "benchmarks.scale", table, family, way, str(nodes)]
-    try:
-        done = subprocess.run(
-            command,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=patience + 30,
-            cwd=Path(__file__).parent.parent,
-        )
-    except subprocess.TimeoutExpired:
+    done = limited(command, patience + STARTING)
+    if done is None:
         return Size(table, family, way, nodes, status=f"> {patience:g} s")
-    if done.returncode:
-        return Size(table, family, way, nodes, status=reason(done.stderr))
-    seconds, megabytes = json.loads(done.stdout.splitlines()[-1])
+    code, out, errors = done
+    if code:
+        return Size(table, family, way, nodes, status=reason(errors))
+    seconds, megabytes = json.loads(out.splitlines()[-1])
     status = "ok" if seconds <= patience else f"> {patience:g} s"
     return Size(table, family, way, nodes, seconds, megabytes, status)
+
+
+def limited(command: list[str], seconds: float) -> tuple[int, str, str] | None:
+    """Run a command and return its status and what it wrote; None where it was stopped, with all it had started."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, errors = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return None
+    return process.returncode, out, errors
 
 
 def reason(said: str) -> str:
@@ -222,6 +238,7 @@ def main(table: str, family: str, way: str, count: str) -> None:
     """Measure one thing and print seconds and megabytes."""
     import resource
 
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))  # also of the `dot` that is called
     if is_torch(way):
         made: Any = blocks(way, int(count))
     else:

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import json
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -318,3 +319,17 @@ def test_the_models_have_about_as_many_nodes(name: str) -> None:
         made = made.visual_graph
     nodes = sum("->" not in line and "[" in line for line in made.source.splitlines())
     assert 600 < nodes < 1600
+
+
+def test_what_is_stopped_is_stopped_with_all_that_it_has_started(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    code = (
+        "import subprocess as s, sys; p = s.Popen(['sleep', '600']); open(sys.argv[1], 'w').write(str(p.pid)); p.wait()"
+    )
+    assert scale.limited([sys.executable, "-c", code, str(note)], 5.0) is None
+    pid = int(note.read_text())
+    for _ in range(100):
+        if not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] == "Z":
+            return
+        time.sleep(0.05)
+    raise AssertionError("the child of the stopped process is still there")
