@@ -211,9 +211,9 @@ def scale_tables(found: Sequence[Size]) -> Iterator[Table]:
     pictures = [one for one in found if one.table == "pictures"]
     note = (
         "From a graph to the text of an SVG (of the page: of an HTML file), in a process of its own: seconds, "
-        "and the peak of memory of that process with the graph in it, or of the `dot` it calls. transformer: layers, "
-        "attention, heads in scopes; scalar: a network of scalars on many samples, without scopes. `dot` draws plain "
-        "boxes with names in clusters; "
+        "and the peak of memory of that process with the graph in it, or of the `dot` it calls if that is more. "
+        "transformer: layers, attention, heads in scopes; scalar: a network of scalars on many samples, without scopes. "
+        "`dot` draws plain boxes with names in clusters; "
         "torchviz and torchview draw PyTorch models with about as many nodes, by the same `dot`. Empty: a smaller one "
         "took too long."
     )

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -97,9 +98,33 @@ def plain_dot(frame: Frame) -> str:
 
 
 def rendered(text: str) -> int:
-    """Return the length of the SVG that ``dot`` makes."""
-    done = subprocess.run(["dot", "-Tsvg"], input=text.encode(), stdout=subprocess.PIPE, check=True)
-    return len(done.stdout)
+    """Return the length of the SVG that ``dot`` makes; its memory is looked at while it runs."""
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as made:
+        source.write(text.encode())
+        source.seek(0)
+        with subprocess.Popen(["dot", "-Tsvg"], stdin=source, stdout=made) as process:
+            while process.poll() is None:
+                PEAKS.append(peak(process.pid))
+                time.sleep(0.002)
+        if process.returncode:
+            raise RuntimeError(f"dot ended with {process.returncode}")
+        return made.seek(0, os.SEEK_END)
+
+
+PEAKS: list[float] = []  # megabytes of the `dot` programs that have run
+
+
+def peak(pid: int | str) -> float:
+    """Return the most megabytes a process has had in memory; 0 where the system does not tell.
+
+    ``ru_maxrss`` will not do: it starts with that of the process it was forked from.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    found = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(found[0].split()[1]) / KILOBYTES if found else 0.0
 
 
 def blocks(name: str, count: int) -> tuple[Any, Any]:
@@ -246,11 +271,11 @@ def main(table: str, family: str, way: str, count: str) -> None:
     if way == "from JSON":
         made = made.to_json()
     (WAYS if table == "pictures" else STAGES)[way](small(way))  # what a first use loads is not of this graph
+    PEAKS.clear()
     started = time.perf_counter()
     (WAYS if table == "pictures" else STAGES)[way](made)
     seconds = time.perf_counter() - started
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(json.dumps([seconds, peak / KILOBYTES]))
+    print(json.dumps([seconds, max([peak("self"), *PEAKS])]))
 
 
 def small(way: str) -> Any:

@@ -172,6 +172,18 @@ def test_asked_for_there_is_no_warning_and_no_graphviz(monkeypatch):
         draw(fitted(), engine="scope", style="circuit").svg
 
 
+def test_without_any_graphviz_there_is_a_picture_all_the_same(tmp_path, monkeypatch):
+    def missing(dot, timeout):
+        raise ImportError("no module named wasmtime")
+
+    monkeypatch.setattr(embedded, "render", missing)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.warns(GradvizWarning, match="dot.*laid out by scope instead"):
+        assert len(groups(draw(fitted(), fold=False).svg, "gv-node")) > 10
+    with pytest.raises(LayoutError, match="embedded Graphviz cannot be loaded"):
+        draw(fitted(), engine="embedded").svg
+
+
 def test_animations_and_steps_can_be_laid_out_by_scope(tmp_path):
     loss = fitted()
     animate(loss, tmp_path / "fit.svg", engine="scope")

