@@ -333,3 +333,10 @@ def test_what_is_stopped_is_stopped_with_all_that_it_has_started(tmp_path: Path)
             return
         time.sleep(0.05)
     raise AssertionError("the child of the stopped process is still there")
+
+
+def test_the_memory_of_a_picture_is_not_that_of_the_process_that_asks_for_it() -> None:
+    held = np.ones(40 << 20)  # 320 MB, which a forked process would start its own peak with
+    found = scale.size("pictures", "transformer", "gradviz, every node", 100, 60.0)
+    assert found.status == "ok"
+    assert found.megabytes < held.nbytes / (1 << 20)
