@@ -212,16 +212,20 @@ def scale_tables(found: Sequence[Size]) -> Iterator[Table]:
     note = (
         "From a graph to the text of an SVG (of the page: of an HTML file), in a process of its own: seconds, "
         "and the peak of memory of that process with the graph in it, or of the `dot` it calls if that is more. "
-        "transformer: layers, attention, heads in scopes; scalar: a network of scalars on many samples, without scopes. "
-        "`dot` draws plain boxes with names in clusters; "
-        "torchviz and torchview draw PyTorch models with about as many nodes, by the same `dot`. Empty: a smaller one "
-        "took too long."
+        "transformer: layers, attention, heads in scopes; scalar: a network of scalars on many samples, without "
+        "scopes. `dot` draws plain boxes with names in clusters; torchviz and torchview draw PyTorch models with about "
+        "as many nodes, by the same `dot`. gradviz draws every node with its value up to 2,000 nodes, above that as a "
+        "small box with its name. Empty: a smaller one took too long."
     )
     if pictures:
         yield Table("Graphs of any size", *by_size(pictures, ("graph", "drawn by")), note)
     stages = [one for one in found if one.table == "stages"]
     if stages:
-        yield Table("What gradviz does with them", *by_size(stages, ("graph", "")), "The transformer, as above.")
+        yield Table(
+            "What gradviz does with them",
+            *by_size(stages, ("graph", "")),
+            "The transformer, as above; the frame is that of a recorded chain of scalars.",
+        )
 
 
 def by_size(found: Sequence[Size], first: tuple[str, str]) -> tuple[list[str], list[list[str]]]:

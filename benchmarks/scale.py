@@ -167,6 +167,7 @@ WAYS: dict[str, Callable[[Any], int]] = {
 }
 OURS = tuple(name for name in WAYS if name.startswith("gradviz"))
 STAGES: dict[str, Callable[[Any], Any]] = {
+    "a frame of it": lambda result: import_module("gradviz").frame(result),
     "summarised": Frame.summary,
     "as SVG": by_scope,
     "as a page": page,
@@ -264,13 +265,10 @@ def main(table: str, family: str, way: str, count: str) -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))  # also of the `dot` that is called
-    if is_torch(way):
-        made: Any = blocks(way, int(count))
-    else:
-        made = graphs.FAMILIES[family](int(count))
-    if way == "from JSON":
-        made = made.to_json()
-    (WAYS if table == "pictures" else STAGES)[way](small(way))  # what a first use loads is not of this graph
+    made = given(way, family, int(count))
+    (WAYS if table == "pictures" else STAGES)[way](
+        given(way, "chain", 3)
+    )  # what a first use loads is not of this graph
     PEAKS.clear()
     started = time.perf_counter()
     (WAYS if table == "pictures" else STAGES)[way](made)
@@ -278,12 +276,25 @@ def main(table: str, family: str, way: str, count: str) -> None:
     print(json.dumps([seconds, max([peak("self"), *PEAKS])]))
 
 
-def small(way: str) -> Any:
-    """Return the least there is to draw in a way."""
+def given(way: str, family: str, count: int) -> Any:
+    """Return what a way is given: a model of PyTorch, a Tensor, a text, or a frame."""
     if is_torch(way):
-        return blocks(way, 1)
-    frame = graphs.chain(3)
+        return blocks(way, count)
+    if way == "a frame of it":
+        return recorded(count)
+    frame = graphs.FAMILIES[family](count)
     return frame.to_json() if way == "from JSON" else frame
+
+
+def recorded(count: int) -> Any:
+    """Return the result of so many operations on scalars, differentiated."""
+    gradviz = import_module("gradviz")
+    x = gradviz.Tensor(1.0)
+    with gradviz.gc_paused():
+        for _ in range(count // 2):
+            x = (x * x).sin()
+        x.backward()
+    return x
 
 
 if __name__ == "__main__":
