@@ -321,9 +321,21 @@ def processor() -> str:
 
 def markdown(tables: Iterable[Table], versions: Mapping[str, str], before: str = "") -> str:
     """Return the page for the documentation; tables of the page ``before`` that were not measured again are kept."""
-    machine_line = f"{machine()}; {', '.join(f'{name} {which}' for name, which in versions.items())}."
+    known = {**versions_of(before), **versions}
+    machine_line = f"{machine()}; {', '.join(f'{name} {which}' for name, which in known.items())}."
     parts = sections(before) | {table.title: section(table) for table in tables}
     return "\n\n".join([HEADING, machine_line, *parts.values()]) + "\n"
+
+
+def versions_of(page: str) -> dict[str, str]:
+    r"""Return the versions that a page names above its tables.
+
+    >>> versions_of("# All\n\nA machine, 2 cores; numpy 2.4.6, dot 2.43.0.\n\n## One\n")
+    {'numpy': '2.4.6', 'dot': '2.43.0'}
+    """
+    head = page.partition("\n## ")[0].strip().rpartition("\n")[2]
+    found = re.fullmatch(r"[^;]+; (.+)\.", head)
+    return dict(item.rsplit(" ", 1) for item in found[1].split(", ")) if found else {}
 
 
 def section(table: Table) -> str:
