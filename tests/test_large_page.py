@@ -80,6 +80,7 @@ def test_the_page_is_one_file_that_is_read_without_scripts(file):
 def test_without_scripts_there_are_a_picture_and_tables(browser, file):
     with opened(browser, file, java_script_enabled=False) as page:
         assert page.locator("#still svg").is_visible()
+        assert page.locator("#still svg rect").count() == 3  # x, and the two outermost scopes, closed
         assert not page.locator("#app").is_visible()
         page.locator("summary", has_text="By op").click()
         assert "tanh" in page.locator("#tables pre").first.inner_text()

@@ -25,7 +25,7 @@ SHARED = ("elements.js", "unpack.js")
 OWN = ("model.js", "places.js", "tiles.js", "view.js", "panel.js", "main.js")
 PLACES = re.compile(r"\{(title|about|note|still|stubs|tables)\}")
 STUBS = f" · a node used more than {FAN} times shows its long lines when it is chosen"
-STILL = 400  # nodes of the picture that is seen without scripts
+STILL = 300  # nodes of the picture that is seen without scripts
 DEEPEST = 8  # scopes, in it
 TABLES = (("op", "By op"), ("scope", "By scope"), ("line", "By source line"))
 
@@ -83,11 +83,11 @@ def overview(frame: Frame, options: Options) -> str:
     depth = fitting_depth(frame)
     if not depth:
         return ""
-    return large_svg(Drawing(transforms.collapse(frame, depth), options)).strip()
+    return large_svg(Drawing(transforms.collapse(frame, depth - 1), options)).strip()
 
 
 def fitting_depth(frame: Frame) -> int:
-    """Return how deep scopes can be open for a picture of few nodes; 0 where even the outermost are too many.
+    """Return how many scopes may lie in each other in a picture of few nodes; 0 where even the outermost are too many.
 
     >>> from gradviz.graphs import Graph, Node
     >>> fitting_depth(Frame(Graph((Node(0, "x", "input", "input", scope=("net", "layer")),)), [1.0], [None]))
