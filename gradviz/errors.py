@@ -27,9 +27,18 @@ line and, where there is something to do, says it in a second line (``hint``).
 from __future__ import annotations
 
 import difflib
+import functools
+import os
+import sys
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
+
+OURS = (
+    os.path.join(os.path.dirname(__file__), ""),
+    functools.__file__,
+)  # cached properties are read through the latter
 
 
 class GradvizError(Exception):
@@ -59,6 +68,22 @@ class GradvizError(Exception):
 
 class GradvizWarning(UserWarning):
     """Something works, but not as well as was asked for: the message says why."""
+
+
+def warn(message: str) -> None:
+    """Give a `GradvizWarning` at the line of the program that called into this package.
+
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as found:
+    ...     warnings.simplefilter("always")
+    ...     warn("slower than it could be")
+    >>> found[0].category.__name__
+    'GradvizWarning'
+    """
+    level, frame = 2, sys._getframe(1)
+    while frame.f_code.co_filename.startswith(OURS) and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, GradvizWarning, stacklevel=level)
 
 
 class GradvizTypeError(GradvizError, TypeError):

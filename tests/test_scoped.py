@@ -145,8 +145,9 @@ def slow(monkeypatch):
 
 @pytest.mark.usefixtures("slow")
 def test_where_graphviz_takes_too_long_the_picture_is_laid_out_by_scope_and_says_so():
-    with pytest.warns(GradvizWarning, match="longer than 7 s.*laid out by scope instead"):
+    with pytest.warns(GradvizWarning, match="longer than 7 s.*laid out by scope instead") as told:
         svg = draw(fitted(), timeout=7.0).svg
+    assert told[0].filename == __file__
     assert "laid out by scope" in ET.fromstring(svg).findtext(f"{SVG}desc")
     with pytest.raises(LayoutTimeoutError):
         draw(fitted(), engine="embedded").svg

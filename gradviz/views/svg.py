@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gradviz import escape
-from gradviz.errors import GradvizTypeError, GradvizWarning, LayoutError
+from gradviz.errors import GradvizTypeError, LayoutError, warn
 from gradviz.graphs import Frame
 from gradviz.style import FONTS, THEMES, Options, wording
 from gradviz.views.cards import Card
@@ -100,7 +99,7 @@ def _by_scope(dot: str, reason: LayoutError) -> bytes:
     except LayoutError:
         raise reason from None
     hint = 'fold=True, collapse= or focus= draw less of it, engine="scope" does not wait'
-    warnings.warn(f"{reason.message}; laid out by scope instead ({hint})", GradvizWarning, stacklevel=2)
+    warn(f"{reason.message}; laid out by scope instead ({hint})")
     return found
 
 

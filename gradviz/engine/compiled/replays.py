@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...errors import GradvizWarning
+from ...errors import warn
 from .. import modes
 from ..admit import admit
-from ..sites import ENGINE
 from ..tensor import Constant, Tensor, constant_of
 from .arguments import Arguments, placed, taken_apart
 from .cases import Case, checked_case
@@ -180,7 +177,7 @@ class Replays:
             known.cases = []
         if reason not in self._told:
             self._told.add(reason)
-            warnings.warn(f"compile({self.title}) leaves it to the engine: {reason}", GradvizWarning, _level())
+            warn(f"compile({self.title}) leaves it to the engine: {reason}")
 
     def _checked_as(self, result: Tensor) -> str:
         """Return which function of a new case is to be checked: with gradients, wherever there are any."""
@@ -215,14 +212,6 @@ def _refuse_tensors(given: Arguments) -> None:
             "an argument is a Tensor that requires a gradient, so the gradient has to be one too; "
             "pass numbers (w.data), or call it under no_grad()"
         )
-
-
-def _level() -> int:
-    """Return how many frames above lies the user's code."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_code.co_filename.startswith(ENGINE) and frame.f_back is not None:
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _changing(known: _Known) -> str:
