@@ -32,13 +32,11 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
-OURS = (
-    os.path.join(os.path.dirname(__file__), ""),
-    functools.__file__,
-)  # cached properties are read through the latter
+OURS = (f"{Path(__file__).parent}{os.sep}", functools.__file__)  # through the latter cached properties are read
 
 
 class GradvizError(Exception):

@@ -201,9 +201,8 @@ def draw(
     ``highlight`` outlines nodes, given by name, by id or as the tensors themselves,
     ``collapse=depth`` closes the scopes below that depth, ``fold`` draws repeated structure once (auto: in
     graphs of more than 60 nodes), ``unfold`` opens folds: all (True), or by the name of a fold, of a node in it,
-    of a scope. ``timeout`` is how many seconds the layout may take; then, and above 2,000 nodes, it is done by scope,
-    without Graphviz, as with ``engine="scope"`` (embedded and system name a Graphviz). ``params`` names leaves. Raises
-    `GradvizValueError` naming a bad option and `UnknownNameError` for a node that is not there.
+    of a scope. ``timeout`` is how many seconds Graphviz may take; then (``engine="scope"``: at once) the layout is by
+    scope. ``params`` names leaves. Raises `GradvizValueError` for a bad option, `UnknownNameError` for an unknown node.
 
     >>> from gradviz.graphs import Graph, Node
     >>> x, y = Node(0, "x", "input", "input"), Node(1, "y", "sin", "op", (0,), symbol="sin")
