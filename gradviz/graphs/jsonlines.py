@@ -62,6 +62,15 @@ class NodeLines:
     def line(self, node: Node) -> str:
         """Return a node as a JSON object; what is empty is left out."""
         inputs = f',"inputs":[{",".join(map(str, node.inputs))}]' if node.inputs else ""
+        return f'{{"id":{node.id},{self.words(node)}{inputs}{self.rest_of(node)}}}'
+
+    def words(self, node: Node) -> str:
+        """Return what is each node's own: its name, its op and its kind."""
+        name, op, kind = map(encode_basestring_ascii, (node.name, node.op, node.kind))
+        return f'"name":{name},"op":{op},"kind":{kind}'
+
+    def rest_of(self, node: Node) -> str:
+        """Return what comes after the inputs."""
         known = (node.shape, node.dtype, node.scope, node.symbol, node.formulas)
         fields = self.fields.get(known)
         if fields is None:
@@ -71,8 +80,7 @@ class NodeLines:
         end = self.ends.get(key)
         if end is None:
             end = self.ends[key] = self.tail(self.rest(node))
-        name, op, kind = map(encode_basestring_ascii, (node.name, node.op, node.kind))
-        return f'{{"id":{node.id},"name":{name},"op":{op},"kind":{kind}{inputs}{fields}{end}}}'
+        return fields + end
 
     def tail(self, row: dict[str, Any]) -> str:
         """Return the inside of an object, to be put after others."""

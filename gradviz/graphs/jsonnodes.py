@@ -77,7 +77,7 @@ class QuickNodes:
     def _texts(self, found: Any) -> Texts | None:
         if found is None:
             return ()
-        if type(found) is not list:
+        if type(found) is not list and type(found) is not tuple:
             return None
         key = tuple(found)
         known = self.texts.get(key)

@@ -65,7 +65,12 @@ def frame_to_json(frame: Frame) -> str:
 
 
 def _nodes_text(graph: Graph) -> str:
-    return written(map(NodeLines(encode, _rest_row).line, graph.nodes))
+    return written(map(node_lines().line, graph.nodes))
+
+
+def node_lines() -> NodeLines:
+    """Return what writes the nodes of one graph, or their parts."""
+    return NodeLines(encode, _rest_row)
 
 
 def _number_text(number: Number | None) -> str:
@@ -87,9 +92,14 @@ def _rest_row(node: Node) -> dict[str, Any]:
     if node.attrs:
         row["attrs"] = mapping_to_json(node.attrs)
     if node.source is not None:
-        fields = {key: getattr(node.source, key) for key in SOURCE_FIELDS}
-        row["source"] = {k: v for k, v in fields.items() if v not in {None, ""} or k == "file"}
+        row["source"] = source_row(node.source)
     return row
+
+
+def source_row(source: Source) -> dict[str, Any]:
+    """Return a source line as a JSON object; what is empty is left out."""
+    fields = {key: getattr(source, key) for key in SOURCE_FIELDS}
+    return {k: v for k, v in fields.items() if v not in {None, ""} or k == "file"}
 
 
 def mapping_to_json(attrs: Mapping[str, Plain]) -> dict[str, Any]:
@@ -152,9 +162,13 @@ def parsed_json(text: str, what: str) -> Any:
 def _graph(data: Mapping[str, Any]) -> Graph:
     if len(data["nodes"]) > NODES_LIMIT:
         raise GraphError(f"the graph has {len(data['nodes'])} nodes; the limit is {NODES_LIMIT}")
+    return Graph(nodes_from_rows(data["nodes"]), tuple(data["outputs"])).check()
+
+
+def nodes_from_rows(rows: Iterable[object]) -> tuple[Node, ...]:
+    """Return the nodes that JSON objects describe, each named by its number in errors."""
     quick = QuickNodes(NODE_FIELDS, lambda row: _source(row, "source"))
-    nodes = tuple([quick.node(row) or node_from_row(row, f"node {i}") for i, row in enumerate(data["nodes"])])
-    return Graph(nodes, tuple(data["outputs"])).check()
+    return tuple([quick.node(row) or node_from_row(row, f"node {i}") for i, row in enumerate(rows)])
 
 
 def node_from_row(row: object, where: str) -> Node:

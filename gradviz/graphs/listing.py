@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from gradviz.graphs.plain import Number
 
 if TYPE_CHECKING:
     from gradviz.graphs import Frame, Graph
+
+T = TypeVar("T")
 
 DIGITS = 6
 ITEMS_SHOWN = 6
@@ -93,9 +95,9 @@ def graph_listing(graph: Graph) -> str:
     x: input  float64[3]
     -> x
     """
-    nodes = [graph.nodes[i] for i in _listed(graph)]
-    rows = [[_definition(graph, node), type_text(node), _where(node.source)] for node in nodes]
-    return "\n".join([*_with_gap(graph, list(_columns(rows))), _results(graph)])
+    first, more, last = ends_of(graph.nodes)
+    rows = [[_definition(graph, node), type_text(node), _where(node.source)] for node in (*first, *last)]
+    return "\n".join([*_with_gap(list(_columns(rows)), more), _results(graph)])
 
 
 def frame_listing(frame: Frame) -> str:
@@ -106,26 +108,37 @@ def frame_listing(frame: Frame) -> str:
     x: input  float64  = 3  grad none
     -> x
     """
+    first, more, last = ends_of(range(len(frame.graph)))
     rows = [
         [_definition(frame.graph, node), type_text(node), *_numbers(value, grad), _where(node.source)]
-        for node, value, grad in ((frame.graph.nodes[i], frame.values[i], frame.grads[i]) for i in _listed(frame.graph))
+        for node, value, grad in ((frame.graph.nodes[i], frame.values[i], frame.grads[i]) for i in (*first, *last))
     ]
     head = [] if frame.step is None else [f"step {frame.step}"]
-    return "\n".join([*head, *_with_gap(frame.graph, list(_columns(rows))), _results(frame.graph)])
+    return "\n".join([*head, *_with_gap(list(_columns(rows)), more), _results(frame.graph)])
 
 
-def _listed(graph: Graph) -> Sequence[int]:
-    """Return the ids of the nodes that a listing shows."""
-    count = len(graph.nodes)
-    if count <= LINES_LIMIT:
-        return range(count)
-    return [*range(ENDS_SHOWN), *range(count - ENDS_SHOWN, count)]
+def ends_of(items: Sequence[T]) -> tuple[Sequence[T], int, Sequence[T]]:
+    """Return what a listing shows first, how much it leaves out, and what it shows last.
+
+    >>> ends_of("abc"), ends_of(range(2000))
+    (('abc', 0, ''), (range(0, 50), 1900, range(1950, 2000)))
+    """
+    if len(items) <= LINES_LIMIT:
+        return items, 0, items[:0]
+    return items[:ENDS_SHOWN], len(items) - 2 * ENDS_SHOWN, items[-ENDS_SHOWN:]
 
 
-def _with_gap(graph: Graph, lines: list[str]) -> list[str]:
-    """Return the lines of a listing, with one more that says how many nodes are left out, if any are."""
-    more = len(graph.nodes) - len(lines)
-    return [*lines[:ENDS_SHOWN], f"... {more:,} more ...", *lines[ENDS_SHOWN:]] if more else lines
+def gap_text(more: int) -> str:
+    """Return the line that stands for what a listing leaves out.
+
+    >>> gap_text(1900)
+    '... 1,900 more ...'
+    """
+    return f"... {more:,} more ..."
+
+
+def _with_gap(lines: list[str], more: int) -> list[str]:
+    return [*lines[:ENDS_SHOWN], gap_text(more), *lines[ENDS_SHOWN:]] if more else lines
 
 
 def _definition(graph: Graph, node: Node) -> str:

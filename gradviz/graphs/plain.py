@@ -58,6 +58,9 @@ class FrozenMapping(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._items  # what is inherited raises and catches an error where the key is not there
+
     def __hash__(self) -> int:
         return hash(frozenset(self._items.items()))
 

@@ -16,6 +16,7 @@ from gradviz.verbs import Verb
 from gradviz.verbs.output import say, write
 from gradviz.verbs.scripts import find, run_script, split_target
 from gradviz.views.drawing import SUFFIX, Drawing, draw
+from gradviz.views.text import to_text
 
 __all__ = ["VERB", "names_of"]
 
@@ -114,7 +115,7 @@ def _deliver(picture: Drawing, suffix: str, out: str | None) -> None:
     if out not in {None, "-"}:
         say(f"wrote {picture.save(str(out))}")
         return
-    data = resolve_name(SUFFIX[suffix])(picture)
+    data = to_text(picture, whole=False) if out is None and suffix == ".txt" else resolve_name(SUFFIX[suffix])(picture)
     write(data + "\n" if isinstance(data, str) and not data.endswith("\n") else data)
 
 
@@ -122,7 +123,7 @@ VERB = Verb(
     name="draw",
     summary="run a script and draw the object of that name",
     examples=(
-        "gradviz draw script.py:loss                       the graph as text",
+        "gradviz draw script.py:loss                       the graph as text, of a large one the ends",
         "gradviz draw script.py:loss -o loss.svg           as a picture (.svg .png .pdf .html .dot ...)",
         "gradviz draw script.py:loss -o - --format dot     to stdout",
         "gradviz draw script.py:loss --show name,local -- --epochs 3",

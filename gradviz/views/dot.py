@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz import escape
+from gradviz.collecting import uncollected
 from gradviz.graphs import Frame, Graph, Node, Number
 from gradviz.style import FONTS, THEMES, Options, wording
 from gradviz.views.cards import Card, as_frame, cards, largest_gradient
+from gradviz.views.dotlines import edge_line, node_line
 from gradviz.views.looks import look_of
 from gradviz.views.painting import card_width
 
@@ -24,6 +26,7 @@ MANY = 30  # lines of the compact style; above, they stand closer
 BIG = 300  # above this many nodes Graphviz is told not to polish
 
 
+@uncollected()
 def to_dot(frame: Frame | Graph, options: Options | None = None) -> str:
     """Return the DOT text of a frame, byte for byte the same for the same frame and options.
 
@@ -200,9 +203,9 @@ class Writer:
     def write_node(self, dot: graphviz.Digraph, card: Card) -> None:
         """Write the card of a node and, among cards, the sign of its op before it."""
         if self.has_sign(card.id):
-            dot.node(f"op{card.id}", escape.for_dot(card.symbol), **self.sign(card))
-            dot.edge(f"op{card.id}", f"n{card.id}", **self.sign_edge(card))
-        dot.node(f"n{card.id}", self.label(card), **self.look(card))
+            dot.body.append(node_line(f"op{card.id}", escape.for_dot(card.symbol), self.sign(card)))
+            dot.body.append(edge_line(f"op{card.id}", f"n{card.id}", self.sign_edge(card)))
+        dot.body.append(node_line(f"n{card.id}", self.label(card), self.look(card)))
 
     def has_sign(self, id: int) -> bool:
         """Tell whether the op of a node is drawn as a node of its own."""
@@ -276,7 +279,7 @@ class Writer:
 
     def write_edge(self, dot: graphviz.Digraph, src: int, dst: int, arg: int) -> None:
         """Write one edge."""
-        dot.edge(f"n{src}", self.end_of(dst), **self.edge(src, dst, arg))
+        dot.body.append(edge_line(f"n{src}", self.end_of(dst), self.edge(src, dst, arg)))
 
     def edge(self, src: int, dst: int, arg: int) -> dict[str, str]:
         """Return the look of one edge: colour and width by its gradient, the derivative beside it."""
@@ -325,7 +328,7 @@ class Writer:
         for src in carried:
             word = wording.handed_on(self.frame.graph, src, card.id)
             look = {"color": self.theme.muted, "constraint": "false", "label": word, "style": "dashed"}
-            dot.edge(f"n{src}", self.end_of(card.id), **look)
+            dot.body.append(edge_line(f"n{src}", self.end_of(card.id), look))
 
 
 class Clusters:

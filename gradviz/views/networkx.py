@@ -6,7 +6,7 @@ In networkx every node is its id (0 to n-1) and every edge key the argument posi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,11 @@ from gradviz.errors import GradvizTypeError, GraphError
 from gradviz.graphs import Frame, Graph, Node, Number
 from gradviz.graphs.jsonlines import edge_numbers
 from gradviz.graphs.jsonnumbers import DTYPES, number_from_json, number_to_json
-from gradviz.graphs.jsontext import FORMAT, brief, mapping_to_json, node_row
+from gradviz.graphs.jsontext import FORMAT, brief, mapping_to_json, source_row
 from gradviz.graphs.plain import FrozenMapping, frozen_array, same_bits
 from gradviz.views.drawing import frame_of
 from gradviz.views.graphml import from_graphml, to_graphml
-from gradviz.views.parts import LEFT_OUT, Parts, assembled
+from gradviz.views.parts import Parts, assembled
 
 __all__ = ["from_graphml", "from_networkx", "to_graphml", "to_networkx"]
 
@@ -43,29 +43,43 @@ def to_networkx(x: Any) -> Any:
     graph = data.graph if isinstance(data, Frame) else data
     result = nx.MultiDiGraph(format=FORMAT, kind="graph", outputs=graph.outputs)
     with uncollected():
-        result.add_nodes_from((node.id, _node_attributes(node)) for node in graph.nodes)
         if isinstance(data, Frame):
-            _add_numbers(result, data)
+            result.graph.update(kind="frame", step=data.step, meta=dict(data.meta))
+        result.add_nodes_from(_nodes(data, graph))
+        if isinstance(data, Frame) and data.edges is not None:
+            for edge, (grad, local) in zip(graph.edges, edge_numbers(data), strict=True):
+                result.add_edge(*edge, **_number_attributes("grad", grad), **_number_attributes("local", local))
         else:
             result.add_edges_from((*edge, {}) for edge in graph.edges)
     return result
 
 
-def _node_attributes(node: Node) -> dict[str, Any]:
-    empty = {"source": None, "symbol": "", "formulas": (), "shape": (), "dtype": "", "scope": ()}
-    row = {**empty, **node_row(node), "attrs": dict(node.attrs)}
-    return {key: value for key, value in row.items() if key not in LEFT_OUT}
+def _nodes(data: Frame | Graph, graph: Graph) -> Iterator[tuple[int, dict[str, Any]]]:
+    sources: dict[int, dict[str, Any]] = {}  # by identity: nodes share them
+    for node in graph.nodes:
+        row = _node_attributes(node, sources)
+        if isinstance(data, Frame):
+            row |= _number_attributes("value", data.values[node.id])
+            row |= _number_attributes("grad", data.grads[node.id])
+        yield node.id, row
 
 
-def _add_numbers(result: Any, frame: Frame) -> None:
-    result.graph.update(kind="frame", step=frame.step, meta=dict(frame.meta))
-    for i, (value, grad) in enumerate(zip(frame.values, frame.grads, strict=True)):
-        result.nodes[i].update(_number_attributes("value", value) | _number_attributes("grad", grad))
-    if frame.edges is None:
-        result.add_edges_from((*edge, {}) for edge in frame.graph.edges)
-        return
-    for edge, (grad, local) in zip(frame.graph.edges, edge_numbers(frame), strict=True):
-        result.add_edge(*edge, **_number_attributes("grad", grad), **_number_attributes("local", local))
+def _node_attributes(node: Node, sources: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    source = node.source
+    if source is not None and id(source) not in sources:
+        sources[id(source)] = source_row(source)
+    return {
+        "source": None if source is None else dict(sources[id(source)]),
+        "symbol": node.symbol,
+        "formulas": node.formulas,
+        "shape": node.shape,
+        "dtype": node.dtype,
+        "scope": node.scope,
+        "name": node.name,
+        "op": node.op,
+        "kind": node.kind,
+        "attrs": dict(node.attrs) if node.attrs else {},
+    }
 
 
 def _number_attributes(name: str, number: Number | None) -> dict[str, Any]:
@@ -82,6 +96,7 @@ def _array(items: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarr
     return frozen_array(np.array(items, dtype).reshape(shape))
 
 
+@uncollected()
 def from_networkx(g: Any) -> Frame | Graph:
     """Return the Frame or Graph that `to_networkx` was given, with every number bit for bit.
 
@@ -97,10 +112,8 @@ def from_networkx(g: Any) -> Frame | Graph:
     for key, attributes in g.nodes(data=True):
         _add_node(parts, _node_id(key), dict(attributes))
     for src, dst, key, attributes in g.edges(keys=True, data=True):
-        where = f"edge {brief(src)} -> {brief(dst)}"
-        numbers = {name: _read_number(attributes, name, where) for name in ("grad", "local")}
         known = "grad" in attributes or "local" in attributes
-        parts.edges[src, dst, key] = (numbers["grad"], numbers["local"]) if known else None
+        parts.edges[src, dst, key] = _edge_numbers(src, dst, attributes) if known else None
     head = dict(g.graph)
     if isinstance(head.get("meta"), Mapping):
         head["meta"] = mapping_to_json(FrozenMapping(head["meta"]))
@@ -113,6 +126,14 @@ def _node_id(key: object) -> int:
     return key
 
 
+def _edge_numbers(src: object, dst: object, attributes: Mapping[str, Any]) -> tuple[Number | None, Number | None]:
+    grad, local = attributes.get("grad"), attributes.get("local")
+    if (grad is None or type(grad) is float) and (local is None or type(local) is float):
+        return grad, local
+    where = f"edge {brief(src)} -> {brief(dst)}"
+    return _read_number(attributes, "grad", where), _read_number(attributes, "local", where)
+
+
 def _add_node(parts: Parts, i: int, attributes: dict[str, Any]) -> None:
     for name, numbers in (("value", parts.values), ("grad", parts.grads)):
         numbers[i] = _read_number(attributes, name, f"node {i}")
@@ -122,6 +143,8 @@ def _add_node(parts: Parts, i: int, attributes: dict[str, Any]) -> None:
         attributes.pop("source", None)
     if isinstance(attributes.get("attrs"), Mapping):
         attributes["attrs"] = mapping_to_json(FrozenMapping(attributes["attrs"]))
+        if not attributes["attrs"]:
+            del attributes["attrs"]
     parts.rows[i] = attributes
 
 

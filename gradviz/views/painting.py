@@ -18,7 +18,16 @@ BASELINE = 0.36  # of the text size, below the middle of a row
 PRINTED = {"*": "×", "-": "−", "/": "÷"}  # signs as books print them
 STACKED = 2.6  # how far the cards behind a folded one stick out
 GAP = 9.0  # between what stands at the left and what stands at the right
-WIDTHS = (
+
+
+class Widths(dict[str, float]):
+    """How wide characters are, in ems; those that are not listed by what they are."""
+
+    def __missing__(self, char: str) -> float:
+        return 1.05 if ord(char) > 0x2E80 else 0.57
+
+
+WIDTHS = Widths(
     dict.fromkeys(" !,./:;[]fijlt'|", 0.28)
     | dict.fromkeys("ABCDEGHKNOPQRSUVXYZ&+<=>~_…−×∂", 0.7)
     | dict.fromkeys("MWmw@%", 0.9)
@@ -64,7 +73,7 @@ def text_width(text: str, size: float) -> float:
     >>> text_width("W", 10.0) > text_width("i", 10.0)
     True
     """
-    return size * sum(1.05 if ord(char) > 0x2E80 else WIDTHS.get(char, 0.57) for char in text)
+    return size * sum(map(WIDTHS.__getitem__, text))
 
 
 def card_width(card: Card, style: str) -> float:

@@ -15,7 +15,7 @@ from gradviz.graphs.jsontext import (
     brief,
     checked,
     mapping_from_json,
-    node_from_row,
+    nodes_from_rows,
 )
 
 __all__ = ["LEFT_OUT", "Parts", "assembled"]
@@ -42,8 +42,7 @@ def assembled(head: Mapping[str, Any], parts: Parts) -> Frame | Graph:
     if head["format"] != FORMAT or head["kind"] not in {"graph", "frame"}:
         raise GraphError(f"this is no gradviz graph of format {FORMAT}", hint="write it with gradviz")
     inputs = _inputs(parts)
-    rows = [{**parts.rows[i], "id": i, "inputs": inputs[i]} for i in range(len(parts.rows))]
-    nodes = tuple(node_from_row(row, f"node {i}") for i, row in enumerate(rows))
+    nodes = nodes_from_rows({**parts.rows[i], "id": i, "inputs": found} for i, found in enumerate(inputs))
     graph = Graph(nodes, tuple(head["outputs"])).check()
     if not is_frame:
         return graph

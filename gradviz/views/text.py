@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradviz.collecting import uncollected
 from gradviz.escape import clean, for_terminal
 from gradviz.graphs import Frame, Graph, Node, Number
-from gradviz.graphs.listing import expression_text
+from gradviz.graphs.listing import ends_of, expression_text, gap_text
 from gradviz.style import wording
 from gradviz.views.cards import NOT_A_NAME, as_frame, file_name
 
@@ -40,7 +41,7 @@ STYLES = {  # SGR codes of a terminal
     "shape": "2",
     "source": "2",
 }
-NOTES = ("fold", "folded", "carried", "inside", "reached", "rounds")  # attributes that transforms add
+NOTES = frozenset(("fold", "folded", "carried", "inside", "reached", "rounds"))  # attributes that transforms add
 NO_GRADIENT = "–"  # not 0: nothing has reached it
 
 
@@ -52,8 +53,11 @@ class Cell:
     look: str = "plain"
 
 
-def to_text(drawing: Drawing) -> str:
+@uncollected()
+def to_text(drawing: Drawing, *, whole: bool = True) -> str:
     """Return a drawing as text: its title, what it is of, the listing and, with local, every derivative.
+
+    Without ``whole`` a listing of more than 1,000 lines is its first and last 50, as ``str()`` of a frame is.
 
     >>> from gradviz.views.drawing import draw
     >>> print(to_text(draw(Frame(Graph((Node(0, "x", "input", "input"),), (0,)), [3.0], [None]))))
@@ -66,7 +70,8 @@ def to_text(drawing: Drawing) -> str:
 
     options = drawing.options
     head = [for_terminal(options.title)] if options.title else []
-    lines = Lister(drawing.frame, options.precision, local="local" in options.show).lines(color=False)
+    lister = Lister(drawing.frame, options.precision, local="local" in options.show)
+    lines = lister.lines(color=False, whole=whole)
     return "\n".join([*head, describe(drawing.frame, options), *lines]) + "\n"
 
 
@@ -99,8 +104,12 @@ class Lister:
 
     def plain(self, node: Node) -> Node:
         """Return a node as it is written: by its name in the listing and without the notes of transforms."""
-        attrs = {name: value for name, value in node.attrs.items() if name not in NOTES}
-        return replace(node, name=self.name(node), attrs=attrs)
+        name, attrs = self.name(node), node.attrs
+        if attrs and not NOTES.isdisjoint(attrs):
+            attrs = {key: value for key, value in attrs.items() if key not in NOTES}
+        elif name == node.name:
+            return node
+        return replace(node, name=name, attrs=attrs)
 
     def stands_inline(self, node: Node) -> bool:
         """Tell whether a constant is written where it is used: a number without a name of its own."""
@@ -115,15 +124,19 @@ class Lister:
             return wording.format_number(value, self.precision)
         return for_terminal(wording.display_name(node), NAME_LIMIT)
 
-    def lines(self, *, color: bool) -> Iterator[str]:
-        """Yield the lines of the listing."""
-        rows = {node.id: self.row(node) for node in self.graph if node.id not in self.hidden}
+    def lines(self, *, color: bool, whole: bool = True) -> Iterator[str]:
+        """Yield the lines of the listing; without ``whole`` those in the middle of a long one are left out."""
+        nodes = [node for node in self.graph if node.id not in self.hidden]
+        first, more, last = (nodes, 0, []) if whole else ends_of(nodes)
+        rows = [(node.id, self.row(node)) for node in (*first, *last)]
         head = [Cell(text, "head") for text in HEADS]
-        widths = [max(map(_width, column)) for column in zip(head, *rows.values(), strict=True)]
+        widths = [max(map(_width, column)) for column in zip(head, *(row for _, row in rows), strict=True)]
         if self.frame.step is not None:
             yield f"step {self.frame.step}"
         yield _line(head, widths, color=color)
-        for id, row in rows.items():
+        for place, (id, row) in enumerate(rows):
+            if more and place == len(first):
+                yield gap_text(more)
             yield _line(row, widths, color=color)
             yield from (_shown(Cell(f"{GAP * 2}{text}", "source"), color=color) for text in self.derivatives(id))
         yield "-> " + (", ".join(self.graph.nodes[i].name for i in self.graph.outputs) or "nothing")
@@ -219,9 +232,14 @@ def source_text(node: Node) -> str:
 
 
 def _width(cell: Cell) -> int:
+    return min(len(cell.text) if cell.text.isascii() else _cells_of(cell.text), WIDEST)
+
+
+@lru_cache(4096)
+def _cells_of(text: str) -> int:
     from rich.cells import cell_len
 
-    return min(len(cell.text) if cell.text.isascii() else cell_len(cell.text), WIDEST)
+    return cell_len(text)
 
 
 def _line(cells: Iterable[Cell], widths: list[int], *, color: bool) -> str:
