@@ -20,6 +20,7 @@ __all__ = [
     "for_html",
     "for_json_script",
     "for_mermaid",
+    "for_script",
     "for_terminal",
     "for_tex",
     "for_xml",
@@ -34,6 +35,7 @@ BLANKS = frozenset("\u00ad\u115f\u1160\u2800\u3164\uffa0")  # letters by categor
 XML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
 DOT = str.maketrans({c: f"&#{ord(c)};" for c in "{}|"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": r"\\"})
 MERMAID = str.maketrans({c: f"#{ord(c)};" for c in "\"#&'*:;<>[\\]_`{|}~"})
+_encoded = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 JSON = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
 TEX = str.maketrans(
     {c: f"\\{c}" for c in "#$%&_{}"}
@@ -134,11 +136,20 @@ def for_json_script(data: Any) -> str:
     '{"name":"\\u003c/script\\u003e"}'
     """
     try:
-        text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+        text = _encoded(data)
     except ValueError as error:
         raise GradvizValueError(
             f"this cannot be written as JSON: {error}", hint="send NaN and infinities as text"
         ) from error
+    return for_script(text)
+
+
+def for_script(text: str) -> str:
+    r"""Return JSON text so that it may stand inside a script element, or in XML; it holds the same as before.
+
+    >>> for_script('["<b>"]')
+    '["\\u003cb\\u003e"]'
+    """
     return text.translate(JSON)
 
 

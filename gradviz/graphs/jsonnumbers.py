@@ -45,6 +45,15 @@ def _special(number: float) -> str:
     return str(number) if math.isinf(number) or bits == NAN_BITS else f"nan:{bits.hex()}"
 
 
+def is_as_it_is(data: Any) -> bool:
+    """Tell whether what JSON holds already is a number of a frame: a finite float, or none.
+
+    >>> is_as_it_is(0.5), is_as_it_is(None), is_as_it_is(1), is_as_it_is(math.inf)
+    (True, True, False, False)
+    """
+    return data is None or (data.__class__ is float and math.isfinite(data))
+
+
 def number_from_json(data: Any, where: str) -> Number | None:
     """Return the number that `number_to_json` wrote; anything else raises GraphError, naming ``where``.
 

@@ -19,7 +19,7 @@ from gradviz.errors import GradvizTypeError, GraphError
 from gradviz.graphs import EdgeTable, Frame, Graph
 from gradviz.graphs.jsonlines import FIELDS, NodeLines, edge_numbers, number_text, written
 from gradviz.graphs.jsonnodes import QuickNodes
-from gradviz.graphs.jsonnumbers import number_from_json
+from gradviz.graphs.jsonnumbers import is_as_it_is, number_from_json
 from gradviz.graphs.nodes import Node, Source
 from gradviz.graphs.plain import DEPTH_LIMIT, INT_BITS_LIMIT, Number, Plain
 
@@ -210,7 +210,7 @@ def _plain_from_json(value: Any, where: str, depth: int) -> Plain:
 def _numbers(rows: list[Any], where: str, expected: int) -> list[Any]:
     if len(rows) != expected:
         raise GraphError(f"{where}: there are {len(rows)} of them for {expected} nodes")
-    return [number_from_json(row, f"{where} {i}") for i, row in enumerate(rows)]
+    return [row if is_as_it_is(row) else number_from_json(row, f"{where} {i}") for i, row in enumerate(rows)]
 
 
 def _edge_table(graph: Graph, rows: list[Any]) -> EdgeTable:
@@ -220,8 +220,9 @@ def _edge_table(graph: Graph, rows: list[Any]) -> EdgeTable:
     for edge, row in zip(graph.edges, rows, strict=True):
         if not isinstance(row, list) or len(row) != 2:
             raise GraphError(f"edge {edge}: {brief(row)} is not a pair of numbers")
-        grads[edge] = number_from_json(row[0], f"edge {edge}")
-        locals_[edge] = number_from_json(row[1], f"edge {edge}")
+        grad, local = row
+        grads[edge] = grad if is_as_it_is(grad) else number_from_json(grad, f"edge {edge}")
+        locals_[edge] = local if is_as_it_is(local) else number_from_json(local, f"edge {edge}")
     return EdgeTable(grads, locals_)
 
 

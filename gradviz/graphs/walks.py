@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gradviz.graphs import Graph
 
 Test = Callable[[Node], bool]
+PLACE = re.compile(r"\{(\d+|y)\}")  # in a formula: an input by its number, or the result
 
 
 def ancestors(graph: Graph, start: int) -> tuple[int, ...]:
@@ -50,6 +51,8 @@ def consumers_of_all(graph: Graph) -> tuple[tuple[int, ...], ...]:
 def the_edge(graph: Graph, src: int, dst: int, arg: int | None) -> Edge:
     """Return the one edge from ``src`` to ``dst`` (through ``arg``), or raise GraphError."""
     inputs = graph.nodes[dst].inputs
+    if type(arg) is int and 0 <= arg < len(inputs) and inputs[arg] == src:
+        return src, dst, arg
     args = [i for i, given in enumerate(inputs) if given == src and arg in {None, i}]
     if len(args) == 1:
         return src, dst, args[0]
@@ -65,8 +68,19 @@ def formula(graph: Graph, node: Node, arg: int) -> str:
     """Fill the formula template of one argument with the names of the graph."""
     if not 0 <= arg < min(len(node.formulas), len(node.inputs)):
         return ""
-    names = {str(i): graph.nodes[src].name for i, src in enumerate(node.inputs)} | {"y": node.name}
-    return re.sub(r"\{(\d+|y)\}", lambda hit: names.get(hit[1], hit[0]), node.formulas[arg])
+    template = node.formulas[arg]
+    names = {str(i): graph.nodes[node.inputs[i]].name for i in places_in(template, len(node.inputs))} | {"y": node.name}
+    return PLACE.sub(lambda hit: names.get(hit[1], hit[0]), template)
+
+
+def places_in(template: str, count: int) -> set[int]:
+    """Return which of ``count`` inputs a formula mentions: of thousands it is one or two.
+
+    >>> places_in("{0} * {y} + {7}", 2)
+    {0}
+    """
+    mentioned = (text for text in PLACE.findall(template) if text != "y" and len(text) < 10)
+    return {place for place in map(int, mentioned) if place < count}
 
 
 def matcher(

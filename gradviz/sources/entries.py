@@ -83,12 +83,15 @@ def _entry(x: Any, consumer: Entry | None, position: int, known: dict[Any, Entry
         return known.setdefault(id(made), made)
     was = moment.get(id(x)) or value_before(x, consumer.tensor if consumer else None)
     key = id(x) if was is None else (id(x), "before")
-    if key not in known:
+    below = _below(consumer, position)
+    entry = known.get(key)
+    if entry is None:
         value, grad = was or (value_of(x), x._grad)
         is_older = was is None and (consumer is None or x._key < consumer.key[0])
-        known[key] = Entry(x, value, grad, (x._key, 0) if is_older else _below(consumer, position))
-    known[key].key = min(known[key].key, _below(consumer, position))  # the first of its consumers
-    return known[key]
+        entry = known[key] = Entry(x, value, grad, (x._key, 0) if is_older else below)
+    if below < entry.key:  # the first of its consumers
+        entry.key = below
+    return entry
 
 
 def _below(consumer: Entry | None, position: int) -> tuple[int, int]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from gradviz.graphs.walks import PLACE, places_in
 
 if TYPE_CHECKING:
     from gradviz.graphs import Frame, Graph, Node, Number
@@ -29,7 +30,6 @@ __all__ = [
     "summary",
 ]
 
-PLACE = re.compile(r"\{(\d+|y)\}")
 FEW = 6  # up to this many elements an array is written out
 STRIP_CELLS = 16
 BLOCKS = "▁▁▂▂▃▃▄▄▅"  # for levels -4 to 4
@@ -268,14 +268,15 @@ def _formula(frame: Frame, node: Node, arg: int, precision: int) -> str:
     """Return a formula in the names of the graph; a constant is its number."""
     if not 0 <= arg < min(len(node.formulas), len(node.inputs)):
         return ""
-    names = {"y": display_name(node)}
-    for place, src in enumerate(node.inputs):
+    template, names = node.formulas[arg], {"y": display_name(node)}
+    for place in places_in(template, len(node.inputs)):
+        src = node.inputs[place]
         name, value = display_name(frame.graph.nodes[src]), frame.values[src]
         if frame.graph.nodes[src].kind == "const" and value is not None:
             short = _short(value, precision).removeprefix("all ")
             name = short if " " not in short else name
         names[str(place)] = name
-    return PLACE.sub(lambda hit: names.get(hit[1], hit[0]), node.formulas[arg])
+    return PLACE.sub(lambda hit: names.get(hit[1], hit[0]), template)
 
 
 def _short(x: Number, precision: int) -> str:
