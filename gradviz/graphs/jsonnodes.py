@@ -51,7 +51,7 @@ class QuickNodes:
         inputs, shape = get("inputs", ()), get("shape", ())
         if not {type(inputs), type(shape)} <= {list, tuple}:
             return None
-        scope, formulas = self._texts(get("scope")), self._texts(get("formulas"))
+        scope, formulas = self._texts(get("scope", ())), self._texts(get("formulas", ()))
         words = row["name"], row["op"], row["kind"], get("dtype", ""), get("symbol", "")
         if scope is None or formulas is None or {*map(type, words)} != {str}:
             return None
@@ -75,8 +75,6 @@ class QuickNodes:
         )
 
     def _texts(self, found: Any) -> Texts | None:
-        if found is None:
-            return ()
         if type(found) is not list and type(found) is not tuple:
             return None
         key = tuple(found)

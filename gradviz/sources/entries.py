@@ -89,8 +89,7 @@ def _entry(x: Any, consumer: Entry | None, position: int, known: dict[Any, Entry
         value, grad = was or (value_of(x), x._grad)
         is_older = was is None and (consumer is None or x._key < consumer.key[0])
         entry = known[key] = Entry(x, value, grad, (x._key, 0) if is_older else below)
-    if below < entry.key:  # the first of its consumers
-        entry.key = below
+    entry.key = min(entry.key, below)  # the first of its consumers
     return entry
 
 

@@ -44,10 +44,11 @@ def format_number(x: Any, precision: int = 4) -> str:
     >>> [format_number(x) for x in (2.0, 0.1 + 0.2, -0.0, 1e-9, 123456.0, 1.5e7, float("nan"))]
     ['2', '0.3', '-0', '1e-9', '123456', '1.5e7', 'NaN']
     """
-    if isinstance(x, bool | np.bool_):
-        return str(bool(x))
-    if isinstance(x, complex | np.complexfloating):
-        return _format_complex(complex(x), precision)
+    if x.__class__ is not float:
+        if isinstance(x, bool | np.bool_):
+            return str(bool(x))
+        if isinstance(x, complex | np.complexfloating):
+            return _format_complex(complex(x), precision)
     value = float(x)
     if math.isnan(value):
         return "NaN"

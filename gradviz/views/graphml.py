@@ -214,7 +214,7 @@ def _read(text: str) -> Document:
 
 
 def _events(text: str) -> Iterator[tuple[str, ElementTree.Element]]:
-    parser = ElementTree.XMLPullParser(("start", "end"))
+    parser: ElementTree.XMLPullParser[ElementTree.Element] = ElementTree.XMLPullParser(("start", "end"))
     for start in range(0, len(text), CHUNK):
         parser.feed(text[start : start + CHUNK])
         yield from cast("Iterator[tuple[str, ElementTree.Element]]", parser.read_events())

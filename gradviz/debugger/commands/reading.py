@@ -19,6 +19,7 @@ from gradviz.debugger.telling import described, drawn_array, event_line, listing
 from gradviz.errors import UnknownNameError
 from gradviz.escape import clean
 from gradviz.graphs import Graph, Node
+from gradviz.graphs.listing import LINES_LIMIT
 
 if TYPE_CHECKING:
     from gradviz.debugger.prompt import Prompt
@@ -46,8 +47,14 @@ def around(prompt: Prompt, text: str) -> None:
 
 
 def whole(prompt: Prompt, text: str) -> None:
-    """List every event of the phase."""
-    say_listing(prompt, 0, len(prompt.debugger.cursor.steps.fold.order(prompt.debugger.where.phase)))
+    """List every event of the phase; of more than 1,000 those around the cursor."""
+    count = len(prompt.debugger.cursor.steps.fold.order(prompt.debugger.where.phase))
+    if count <= LINES_LIMIT:
+        say_listing(prompt, 0, count)
+        return
+    here = event_of(prompt, prompt.node)
+    say_listing(prompt, here - LINES_LIMIT // 2, here + LINES_LIMIT // 2)
+    prompt.say(f"of {count:,} events; l 0 {count - 1} lists all")
 
 
 def say_listing(prompt: Prompt, first: int, last: int) -> None:
@@ -264,7 +271,7 @@ goes on from there; l . is around the cursor again, l 40 around event 40, l 40, 
 ROWS = (
     (("list", "l"), "l [. | N | FIRST, LAST]", "list the events around the cursor, with their source lines",
      around, "", LISTING),
-    (("longlist", "ll"), "ll", "list every event of the phase", whole, "", ""),
+    (("longlist", "ll"), "ll", "list every event of the phase, of many those around", whole, "", ""),
     (("where", "w", "bt"), "w", "show iteration, phase, scopes and source line", where, "", ""),
     (("up", "u"), "u [N | NODE]", "look at what uses this node, towards the result", look("user"), "node", LOOKING),
     (("down", "d"), "d [N | NODE]", "look at what this node is made of, towards the leaves", look("input"), "node",
