@@ -17,7 +17,7 @@ from typing import Any
 from gradviz.collecting import uncollected
 from gradviz.errors import GradvizTypeError, GraphError
 from gradviz.graphs import EdgeTable, Frame, Graph
-from gradviz.graphs.jsonlines import FIELDS, NodeLines, edge_numbers, number_text, written
+from gradviz.graphs.jsonlines import NodeLines, edge_numbers, number_text, written
 from gradviz.graphs.jsonnodes import QuickNodes
 from gradviz.graphs.jsonnumbers import is_as_it_is, number_from_json
 from gradviz.graphs.nodes import Node, Source
@@ -75,16 +75,6 @@ def node_lines() -> NodeLines:
 
 def _number_text(number: Number | None) -> str:
     return number_text(number, encode)
-
-
-def node_row(node: Node) -> dict[str, Any]:
-    """Return a node as a JSON object; what is empty is left out."""
-    row: dict[str, Any] = {"id": node.id, "name": node.name, "op": node.op, "kind": node.kind}
-    for key in ("inputs", *FIELDS):
-        value = getattr(node, key)
-        if value:
-            row[key] = value
-    return row | _rest_row(node)
 
 
 def _rest_row(node: Node) -> dict[str, Any]:

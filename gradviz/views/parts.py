@@ -18,9 +18,8 @@ from gradviz.graphs.jsontext import (
     nodes_from_rows,
 )
 
-__all__ = ["LEFT_OUT", "Parts", "assembled"]
+__all__ = ["Parts", "assembled"]
 
-LEFT_OUT = ("id", "inputs")  # what a format says by its own nodes and edges
 HEAD_FIELDS = {key: FRAME_FIELDS[key] for key in ("format", "kind", "outputs", "step", "meta")}
 
 
